@@ -1,0 +1,5 @@
+"""`python -m mediator` is the `mediator` command."""
+
+from mediator.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The scripts directory, read into scripts with policies."""

@@ -1,0 +1,1 @@
+"""The composition root: picks the parts, starts them, stops them in reverse."""

@@ -1,0 +1,1 @@
+"""Claims due deliveries, has them run, records what happened."""

@@ -1,0 +1,148 @@
+"""How one script is to be run: what the script says of itself, overridden by the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mediator.model.durations import Duration, PositiveDuration, Size
+from mediator.model.kinds import ROOTS, Kind
+
+ExitCode = Annotated[int, Field(ge=1, le=255)]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Order(StrEnum):
+    """Whether one ticket's deliveries of a script wait for each other."""
+
+    NONE = "none"
+    TICKET = "ticket"
+
+
+class RunnerName(StrEnum):
+    """What runs the attempts."""
+
+    PROCESS = "process"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Retry(_Strict):
+    """When a failed attempt is made again. A script may state some keys and leave the others."""
+
+    attempts: int = Field(default=5, ge=1, le=1000)
+    """Attempts in all, the first included."""
+    first: Duration = timedelta(seconds=2)
+    """Wait after the first failed attempt; it doubles from one to the next."""
+    longest: Duration = timedelta(minutes=10)
+    """No wait is longer than this."""
+    total: Duration = timedelta(hours=24)
+    """No attempt is started later than this after acceptance."""
+
+
+class Limits(_Strict):
+    """Bounds on what one attempt may use; None leaves the limit of the daemon."""
+
+    output: Size = 2**20
+    """Bytes kept of stdout and of stderr each; the middle of what is longer is left out."""
+    cpu: PositiveDuration | None = None
+    """Processor time of one process (RLIMIT_CPU)."""
+    memory: Size | None = None
+    """Address space of one process (RLIMIT_AS)."""
+    file_size: Size | None = None
+    """Largest file it may write (RLIMIT_FSIZE)."""
+    files: int | None = Field(default=None, ge=16)
+    """Open files of one process (RLIMIT_NOFILE)."""
+    processes: int | None = Field(default=None, ge=1)
+    """Processes of the daemon's user (RLIMIT_NPROC)."""
+
+
+class StatedPolicy(_Strict):
+    """The policy keys a script or the settings may state; the others are left to the defaults."""
+
+    kind: Kind | None = None
+    """What SecureChange expects of the script."""
+    timeout: PositiveDuration | None = None
+    """Time one attempt may take before SIGTERM."""
+    grace: PositiveDuration | None = None
+    """Time from SIGTERM to SIGKILL."""
+    retry: Retry | None = None
+    """When a failed attempt is made again (trigger scripts only: an interactive call has one)."""
+    give_up_on: frozenset[ExitCode] | None = None
+    """Exit codes after which no further attempt is made."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Attempts of this script that may run at once."""
+    order: Order | None = None
+    """`ticket`: one ticket's deliveries run one after another, in arrival order."""
+    runner: RunnerName | None = None
+    """What runs the attempts."""
+    env: dict[VariableName, str] | None = None
+    """Variables the script gets, with their values."""
+    pass_env: frozenset[VariableName] | None = None
+    """Variables the script gets from the daemon's environment, where they are set there."""
+    limits: Limits | None = None
+    """Bounds on what one attempt may use."""
+    roots: tuple[str, ...] | None = None
+    """Root elements accepted; `*` is any document, `empty` no body at all."""
+
+    def stated(self) -> dict[str, Any]:
+        """Only what was stated, nested keys too."""
+        return self.model_dump(exclude_unset=True)
+
+
+class Policy(_Strict):
+    """The complete policy of one script. The fields are those of `StatedPolicy`."""
+
+    kind: Kind = Kind.TRIGGER
+    timeout: PositiveDuration
+    grace: PositiveDuration
+    retry: Retry = Retry()
+    give_up_on: frozenset[ExitCode] = frozenset({64, 65, 77, 78})
+    concurrency: int | None = None
+    order: Order = Order.NONE
+    runner: RunnerName = RunnerName.PROCESS
+    env: dict[VariableName, str] = Field(default_factory=dict)
+    pass_env: frozenset[VariableName] = frozenset()
+    limits: Limits = Limits()
+    roots: tuple[str, ...]
+
+
+class PolicyDefaults(_Strict):
+    """What the settings say of every script that does not say otherwise."""
+
+    timeout: timedelta
+    interactive_timeout: timedelta
+    grace: timedelta
+    retry: Retry
+
+
+def resolve(defaults: PolicyDefaults, *layers: StatedPolicy) -> Policy:
+    """The policy of a script; each layer wins over those before it, key by key, nested too."""
+    stated: dict[str, Any] = {}
+    for layer in layers:
+        stated = _overlay(stated, layer.stated())
+    kind = stated.get("kind") or Kind.TRIGGER
+    base = {
+        "timeout": defaults.interactive_timeout if kind.interactive else defaults.timeout,
+        "grace": defaults.grace,
+        "retry": defaults.retry.model_dump(),
+        "roots": ROOTS[kind],
+    }
+    return Policy.model_validate(_overlay(base, {k: v for k, v in stated.items() if v is not None}))
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, stated in above.items():
+        value: Any = stated
+        under = merged.get(key)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            value = _overlay(under, value)
+        merged[key] = value
+    return merged

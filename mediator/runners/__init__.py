@@ -1,0 +1,1 @@
+"""Runners run one attempt of a script and report how it ended."""

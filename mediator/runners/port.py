@@ -1,0 +1,52 @@
+"""What the dispatcher asks of a runner, whatever kind of runner it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mediator.model.attempts import Ended
+from mediator.model.policies import Limits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One attempt, completely described; a runner adds nothing of its own."""
+
+    name: str
+    """a name for logs and for the working directory, unique among running attempts"""
+    program: Path
+    """absolute path of the executable script"""
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    """the whole environment of the script"""
+    stdin: bytes
+    timeout: float
+    """seconds until SIGTERM goes to the process group"""
+    grace: float
+    """seconds from SIGTERM to SIGKILL"""
+    limits: Limits = field(default_factory=Limits)
+
+
+class Runner(Protocol):
+    """Runs attempts, many at a time."""
+
+    async def start(self) -> None:
+        """Get ready. Raises `SettingsError` when this machine cannot run it."""
+        ...
+
+    async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
+        """Run one attempt to its end and leave no process of it behind.
+
+        When `stop` is set the attempt is ended as after a time-out (SIGTERM, grace, SIGKILL) with
+        outcome `cancelled`. Cancelling the task kills it at once. Never raises for what a script
+        does: that is an outcome.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Kill whatever still runs and let go of everything."""
+        ...

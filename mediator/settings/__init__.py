@@ -1,0 +1,1 @@
+"""The settings tree and how it is read."""

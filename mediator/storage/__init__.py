@@ -1,0 +1,1 @@
+"""Where deliveries live: one port, SQL statements behind it, and the history of the schema."""

@@ -1,0 +1,1 @@
+"""The HTTP side: intake, operator API, health and metrics."""
