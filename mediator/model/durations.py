@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -12,7 +13,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|kB|MB|GB)", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|kB|MB|GB)|\d+", re.ASCII)
 
 
 def parse_duration(text: object) -> timedelta:
@@ -21,7 +22,11 @@ def parse_duration(text: object) -> timedelta:
         return text
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration such as 200ms, 2s, 5m or 24h")
-    return timedelta(seconds=sum(float(n) * _SECONDS[u] for n, u in _DURATION_PART.findall(text)))
+    seconds = sum(float(n) * _SECONDS[u] for n, u in _DURATION_PART.findall(text))
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than a duration can be") from None
 
 
 def format_duration(value: timedelta) -> str:
@@ -41,7 +46,9 @@ def parse_size(text: object) -> int:
     match = _SIZE.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{text!r} is not a size such as 4096, 64KiB or 1MiB")
-    return int(float(match[1]) * _BYTES[match[2]])
+    if match[2] is None:
+        return int(match[0])
+    return int(Decimal(match[1]) * _BYTES[match[2]])
 
 
 Duration = Annotated[

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from mediator.model.durations import Duration, PositiveDuration, Size
 from mediator.model.kinds import ROOTS, Kind
@@ -29,11 +30,21 @@ class RunnerName(StrEnum):
     PROCESS = "process"
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Stated by a person: an unknown key is an error, and so is `yes` where a number belongs."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` as true, and pydantic reads true as 1: port 1, one attempt."""
+        if isinstance(value, bool) and not _takes_bool(cls.model_fields[str(info.field_name)]):
+            raise ValueError(f"{str(value).lower()} (yes or no) is not what belongs here")
+        return value
 
-class Retry(_Strict):
+
+class Retry(Strict):
     """When a failed attempt is made again. A script may state some keys and leave the others."""
 
     attempts: int = Field(default=5, ge=1, le=1000)
@@ -46,7 +57,7 @@ class Retry(_Strict):
     """No attempt is started later than this after acceptance."""
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """Bounds on what one attempt may use; None leaves the limit of the daemon."""
 
     output: Size = 2**20
@@ -63,7 +74,7 @@ class Limits(_Strict):
     """Processes of the daemon's user (RLIMIT_NPROC)."""
 
 
-class StatedPolicy(_Strict):
+class StatedPolicy(Strict):
     """The policy keys a script or the settings may state; the others are left to the defaults."""
 
     kind: Kind | None = None
@@ -96,7 +107,7 @@ class StatedPolicy(_Strict):
         return self.model_dump(exclude_unset=True)
 
 
-class Policy(_Strict):
+class Policy(Strict):
     """The complete policy of one script. The fields are those of `StatedPolicy`."""
 
     kind: Kind = Kind.TRIGGER
@@ -113,13 +124,17 @@ class Policy(_Strict):
     roots: tuple[str, ...]
 
 
-class PolicyDefaults(_Strict):
+class PolicyDefaults(Strict):
     """What the settings say of every script that does not say otherwise."""
 
     timeout: timedelta
     interactive_timeout: timedelta
     grace: timedelta
     retry: Retry
+    env: dict[VariableName, str] = Field(default_factory=dict)
+    """Variables every script gets; a policy adds to them, and wins where it names the same."""
+    pass_env: frozenset[VariableName] = frozenset()
+    """Variables every script gets from the daemon's environment, besides its policy's."""
 
 
 def resolve(defaults: PolicyDefaults, *layers: StatedPolicy) -> Policy:
@@ -133,8 +148,11 @@ def resolve(defaults: PolicyDefaults, *layers: StatedPolicy) -> Policy:
         "grace": defaults.grace,
         "retry": defaults.retry.model_dump(),
         "roots": ROOTS[kind],
+        "env": defaults.env,
     }
-    return Policy.model_validate(_overlay(base, {k: v for k, v in stated.items() if v is not None}))
+    whole = _overlay(base, {key: value for key, value in stated.items() if value is not None})
+    whole["pass_env"] = defaults.pass_env | whole.get("pass_env", frozenset())
+    return Policy.model_validate(whole)
 
 
 def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,3 +164,7 @@ def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
             value = _overlay(under, value)
         merged[key] = value
     return merged
+
+
+def _takes_bool(field: FieldInfo) -> bool:
+    return bool in {field.annotation, *get_args(field.annotation)}

@@ -1,0 +1,256 @@
+"""The settings: every key, its default and its bounds; what `mediator.yaml` looks like.
+
+A tree that `mediator.settings.loading.load` returns holds absolute paths. A tree built in code
+holds what it was given; `Settings.anchored` makes its paths absolute.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from mediator.model.durations import Duration, PositiveDuration, Size
+from mediator.model.policies import PolicyDefaults, Retry, StatedPolicy, Strict, VariableName
+from mediator.settings.store_url import at_directory, sqlite_path
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+ScriptName = Annotated[str, StringConstraints(pattern=r"^[^/\x00]+$", max_length=255)]
+
+
+class Role(StrEnum):
+    """What the holder of a token may do: look, or also retry and cancel."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
+class LogLevel(StrEnum):
+    """The least important lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How lines are written; `auto` is JSON when standard error is not a terminal."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class Http(Strict):
+    """Where the mediator listens."""
+
+    host: str = "127.0.0.1"
+    """Address or host name to listen on; default 127.0.0.1, in a container usually 0.0.0.0."""
+    port: Port = 8080
+    """Port of the API; default 8080, and 0 takes any free one, which the ready line names."""
+    metrics_port: Port | None = None
+    """Port of /metrics, /livez and /readyz; by default the same as `port`."""
+    body_limit: Size = 16 * 2**20
+    """Largest ticket that is accepted, in bytes or as 16MiB; default 16MiB."""
+
+
+class Scripts(Strict):
+    """Where the scripts are."""
+
+    directory: Path = Path("scripts")
+    """Directory of the scripts, relative to the settings file; default ./scripts."""
+
+
+class Store(Strict):
+    """Where deliveries are kept."""
+
+    url: str = "sqlite:///state/mediator.db"
+    """Database; sqlite:///FILE is relative to the settings file, sqlite:////FILE is absolute."""
+
+    @field_validator("url")
+    @classmethod
+    def _supported(cls, url: str) -> str:
+        sqlite_path(url)
+        return url
+
+    @property
+    def path(self) -> Path:
+        """The database file, absolute in loaded settings."""
+        return sqlite_path(self.url)
+
+
+class Credential(Strict):
+    """Something whose secret is in a file."""
+
+    secret_file: Path
+    """File whose first line is the secret: at least 32 characters; `mediator new-key` makes one."""
+
+    def anchored(self, base: Path) -> Self:
+        """The same with the file taken from `base`."""
+        return self.model_copy(update={"secret_file": base / self.secret_file})
+
+
+class SigningKey(Credential):
+    """A key that hand-overs are signed with."""
+
+    id: Name
+    """Name of the key, which signatures carry as `keyid`."""
+    scripts: frozenset[ScriptName] | None = None
+    """Scripts the key may hand over to, by exact file name; by default all."""
+
+
+class Token(Credential):
+    """A bearer token of the operator API."""
+
+    name: Name
+    """Name of the holder, which logs show."""
+    role: Role
+    """`viewer` may look; `operator` may also retry and cancel."""
+
+
+class Auth(Strict):
+    """Who may hand over tickets, and who may look and operate."""
+
+    window: PositiveDuration = timedelta(seconds=300)
+    """Largest difference between a signature's time and the clock here; default 300s."""
+    keys: tuple[SigningKey, ...] = Field(
+        default=(SigningKey(id="securechange", secret_file=Path("securechange.key")),),
+        min_length=1,
+    )
+    """Keys of hand-overs, several while rotating; by default `securechange` in securechange.key."""
+    tokens: tuple[Token, ...] = ()
+    """Bearer tokens of the operator API; by default none, and the API is closed."""
+
+    def anchored(self, base: Path) -> Self:
+        """The same with every secret's file taken from `base`."""
+        return self.model_copy(
+            update={
+                "keys": tuple(key.anchored(base) for key in self.keys),
+                "tokens": tuple(token.anchored(base) for token in self.tokens),
+            }
+        )
+
+    @field_validator("keys")
+    @classmethod
+    def _unique_ids(cls, keys: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
+        _refuse_twins("id", [key.id for key in keys])
+        return keys
+
+    @field_validator("tokens")
+    @classmethod
+    def _unique_names(cls, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+        _refuse_twins("name", [token.name for token in tokens])
+        return tokens
+
+
+class Dispatch(Strict):
+    """How scripts are run, unless their policies say otherwise."""
+
+    slots: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Attempts of trigger scripts that run at once; default 8."""
+    interactive_slots: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Attempts of interactive scripts that run at once, in slots of their own; default 4."""
+    timeout: PositiveDuration = timedelta(minutes=5)
+    """Time one attempt of a trigger script may take before SIGTERM; default 5m."""
+    interactive_timeout: PositiveDuration = timedelta(seconds=30)
+    """Time one attempt of an interactive script may take before SIGTERM; default 30s."""
+    grace: PositiveDuration = timedelta(seconds=10)
+    """Time from SIGTERM to SIGKILL; default 10s."""
+    drain: Duration = timedelta(seconds=30)
+    """Time running attempts get to end by themselves at shutdown; default 30s."""
+    retry: Retry = Retry()
+    """When a failed attempt of a trigger script is made again."""
+    deduplicate: Duration = timedelta(hours=24)
+    """Time in which the same content is one delivery; default 24h, and 0s turns it off."""
+    work_directory: Path = Path("state/work")
+    """Directory of the attempts' working directories; default state/work beside the settings."""
+    env: dict[VariableName, str] = Field(default_factory=dict)
+    """Variables every script gets, with their values; by default none."""
+    pass_env: frozenset[VariableName] = frozenset()
+    """Variables every script gets from the mediator's environment; by default none."""
+
+
+class Log(Strict):
+    """What is logged, and how."""
+
+    level: LogLevel = LogLevel.INFO
+    """Least important lines that are written: debug, info, warning or error; default info."""
+    format: LogFormat = LogFormat.AUTO
+    """`json`, `console`, or by default `auto`: JSON when standard error is not a terminal."""
+
+
+class Settings(BaseSettings):
+    """The whole tree. Building one reads nothing: `mediator.settings.loading` does."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=False
+    )
+
+    http: Http = Http()
+    """Where the mediator listens."""
+    scripts: Scripts = Scripts()
+    """Where the scripts are."""
+    store: Store = Store()
+    """Where deliveries are kept."""
+    auth: Auth = Auth()
+    """Who may hand over tickets, and who may look and operate."""
+    dispatch: Dispatch = Dispatch()
+    """How scripts are run, unless their policies say otherwise."""
+    log: Log = Log()
+    """What is logged, and how."""
+    policies: dict[ScriptName, StatedPolicy] = Field(default_factory=dict)
+    """Policies by exact script name; they win over what a script says of itself."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_ambient: PydanticBaseSettingsSource,
+        **_more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only the arguments: no variable of the process's environment slips in."""
+        del settings_cls
+        return (init_settings,)
+
+    @property
+    def policy_defaults(self) -> PolicyDefaults:
+        """What `mediator.model.policies.resolve` starts from."""
+        return PolicyDefaults(
+            timeout=self.dispatch.timeout,
+            interactive_timeout=self.dispatch.interactive_timeout,
+            grace=self.dispatch.grace,
+            retry=self.dispatch.retry,
+            env=self.dispatch.env,
+            pass_env=self.dispatch.pass_env,
+        )
+
+    def anchored(self, directory: Path) -> Self:
+        """The same settings with every relative path taken from `directory`."""
+        base = directory.absolute()
+        return self.model_copy(
+            update={
+                "scripts": Scripts(directory=base / self.scripts.directory),
+                "store": Store(url=at_directory(self.store.url, base)),
+                "auth": self.auth.anchored(base),
+                "dispatch": self.dispatch.model_copy(
+                    update={"work_directory": base / self.dispatch.work_directory}
+                ),
+            }
+        )
+
+
+def _refuse_twins(key: str, names: list[str]) -> None:
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise ValueError(f"the {key} {', '.join(twins)} is given more than once; choose another")
