@@ -40,7 +40,8 @@ class Strict(BaseModel):
     def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML reads `yes` as true, and pydantic reads true as 1: port 1, one attempt."""
         if isinstance(value, bool) and not _takes_bool(cls.model_fields[str(info.field_name)]):
-            raise ValueError(f"{str(value).lower()} (yes or no) is not what belongs here")
+            shown = str(value).lower()
+            raise ValueError(f"{shown} is no number or text; if text is meant, write it in quotes")
         return value
 
 
@@ -141,7 +142,7 @@ def resolve(defaults: PolicyDefaults, *layers: StatedPolicy) -> Policy:
     """The policy of a script; each layer wins over those before it, key by key, nested too."""
     stated: dict[str, Any] = {}
     for layer in layers:
-        stated = _overlay(stated, layer.stated())
+        stated = overlay(stated, layer.stated())
     kind = stated.get("kind") or Kind.TRIGGER
     base = {
         "timeout": defaults.interactive_timeout if kind.interactive else defaults.timeout,
@@ -150,18 +151,19 @@ def resolve(defaults: PolicyDefaults, *layers: StatedPolicy) -> Policy:
         "roots": ROOTS[kind],
         "env": defaults.env,
     }
-    whole = _overlay(base, {key: value for key, value in stated.items() if value is not None})
+    whole = overlay(base, {key: value for key, value in stated.items() if value is not None})
     whole["pass_env"] = defaults.pass_env | whole.get("pass_env", frozenset())
     return Policy.model_validate(whole)
 
 
-def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both merged, key by key and nested; `above` wins. Lists are replaced, not joined."""
     merged = dict(below)
     for key, stated in above.items():
         value: Any = stated
         under = merged.get(key)
         if isinstance(under, Mapping) and isinstance(value, Mapping):
-            value = _overlay(under, value)
+            value = overlay(under, value)
         merged[key] = value
     return merged
 

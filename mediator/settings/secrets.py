@@ -1,0 +1,179 @@
+"""Secrets: one file each, read once, never shown.
+
+A secret is the first line of its file as UTF-8 text, used as it is. The shim reads the same file
+with bash's `read`, so nothing but the line feed is cut off here either.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import stat
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mediator.errors import SettingsError
+from mediator.settings.tree import Auth
+
+SHORTEST = 32
+"""Characters a secret has at least."""
+_LONGEST = 4096  # bytes; a whole PEM file or a database by mistake is not read to its end
+_MAKE_ONE = "make one with `mediator new-key FILE`"
+
+
+class Secret:
+    """A secret that no log line or traceback shows by accident."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that needs it."""
+        return self._text
+
+    def matches(self, text: str) -> bool:
+        """Whether `text` is the secret, in a time that says nothing about where it differs."""
+        return hmac.compare_digest(self._text.encode(), text.encode(errors="surrogateescape"))
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return "Secret(hidden)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Secrets:
+    """Every secret the settings name."""
+
+    keys: Mapping[str, Secret]
+    """by the id of the signing key"""
+    tokens: Mapping[str, Secret]
+    """by the name of the token"""
+
+
+def read_secret(path: Path, *, key: str) -> Secret:
+    """Read one secret; `key` is the settings key that names the file, such as `auth.keys[0]`.
+
+    Raises `SettingsError` naming the key, the file and what to do.
+    """
+    try:
+        return Secret(_first_line(path))
+    except ValueError as error:
+        raise SettingsError(f"{key}: the secret file {path} {error}.") from error
+    except OSError as error:
+        raise SettingsError(f"{key}: the secret file {path} {_unread(error)}.") from error
+
+
+def read_secrets(auth: Auth) -> Secrets:
+    """Read all secrets. Raises `SettingsError` with one line per problem."""
+    found: dict[str, Secret] = {}
+    problems: list[str] = []
+    for key, path in _files(auth):
+        try:
+            found[key] = read_secret(path, key=key)
+        except SettingsError as error:
+            problems.append(str(error))
+    problems.extend(_shared(found))
+    if problems:
+        raise SettingsError("\n".join(problems))
+    ordered = list(found.values())
+    return Secrets(
+        keys=dict(zip((key.id for key in auth.keys), ordered, strict=False)),
+        tokens=dict(zip((t.name for t in auth.tokens), ordered[len(auth.keys) :], strict=True)),
+    )
+
+
+def new_secret_file(path: Path) -> None:
+    """Make a secret of 256 random bits in a new file that only its owner can read.
+
+    Raises `SettingsError` when the file exists or cannot be written; it is never overwritten.
+    """
+    text = secrets.token_urlsafe(32)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            os.fchmod(descriptor, 0o600)  # whatever the umask
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(descriptor)
+        _sync_directory(path.parent)
+    except FileExistsError as error:
+        message = f"{path} exists already and is not overwritten; choose another name."
+        raise SettingsError(message) from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}).") from error
+
+
+def _first_line(path: Path) -> str:
+    # Without blocking: a named pipe would hold up the start until somebody writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise ValueError("is not a regular file; name the file itself")
+        if mode & stat.S_IRWXO:
+            raise ValueError(
+                "is open to every user of this machine; run `chmod o-rwx` on it "
+                "(in Kubernetes set the volume's defaultMode to 0440)"
+            )
+        line = file.read(_LONGEST + 1).partition(b"\n")[0]
+    return _checked(line)
+
+
+def _checked(line: bytes) -> str:
+    if len(line) > _LONGEST:
+        raise ValueError(f"has a first line of more than {_LONGEST} bytes; {_MAKE_ONE}")
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"does not begin with a line of UTF-8 text; {_MAKE_ONE}") from None
+    if text.endswith("\r"):
+        raise ValueError("has Windows line ends; save it with plain line feeds")
+    if text.startswith("\N{ZERO WIDTH NO-BREAK SPACE}"):
+        raise ValueError("begins with a byte order mark; save it as UTF-8 without one")
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError(f"has a control character in its first line; {_MAKE_ONE}")
+    if len(text) < SHORTEST:
+        raise ValueError(
+            f"holds {len(text)} characters in its first line, fewer than {SHORTEST}; {_MAKE_ONE}"
+        )
+    return text
+
+
+def _unread(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist; make it with `mediator new-key FILE` or name another"
+    if isinstance(error, PermissionError):
+        return "cannot be read by the mediator's user; give it to that user or to its group"
+    return f"cannot be read ({error.strerror})"
+
+
+def _files(auth: Auth) -> Iterator[tuple[str, Path]]:
+    for position, key in enumerate(auth.keys):
+        yield f"auth.keys[{position}].secret_file", key.secret_file
+    for position, token in enumerate(auth.tokens):
+        yield f"auth.tokens[{position}].secret_file", token.secret_file
+
+
+def _shared(found: Mapping[str, Secret]) -> Iterator[str]:
+    """A token travels in the clear, so it must be nobody else's secret, and no signing key.
+
+    Two signing keys may be the same: that is how a key gets another id.
+    """
+    first: dict[str, str] = {}
+    for key, secret in found.items():
+        other = first.setdefault(secret.reveal(), key)
+        if other != key and key.startswith("auth.tokens"):
+            yield f"{key}: it holds the same secret as {other}; {_MAKE_ONE}."
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
