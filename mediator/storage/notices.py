@@ -1,0 +1,61 @@
+"""Tells those who wait that something changed in the store.
+
+In one process this is a set of events. A notice is a hint to look, never the only carrier of a
+fact: whoever waits also looks again by time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+
+class Notices:
+    """Hints from those who change deliveries to those who wait for it."""
+
+    def __init__(self) -> None:
+        self._work = asyncio.Event()
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._on_stop: list[Callable[[str], None]] = []
+
+    def work(self) -> None:
+        """Something may be due."""
+        self._work.set()
+
+    async def wait_for_work(self, seconds: float) -> None:
+        """Return when something may be due, at the latest after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._work.wait()
+        except TimeoutError:
+            pass
+        self._work.clear()
+
+    def ended(self, delivery_ids: Iterable[str]) -> None:
+        """These deliveries ended."""
+        for delivery_id in delivery_ids:
+            for watcher in self._watchers.get(delivery_id, ()):
+                watcher.set()
+
+    @contextmanager
+    def watch(self, delivery_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the delivery ends, from now on."""
+        event = asyncio.Event()
+        watchers = self._watchers.setdefault(delivery_id, set())
+        watchers.add(event)
+        try:
+            yield event
+        finally:
+            watchers.discard(event)
+            if not watchers:
+                self._watchers.pop(delivery_id, None)
+
+    def stop(self, delivery_id: str) -> None:
+        """Whoever runs this delivery is to stop it."""
+        for listener in self._on_stop:
+            listener(delivery_id)
+
+    def on_stop(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the id of every delivery that is to be stopped."""
+        self._on_stop.append(listener)

@@ -1,0 +1,142 @@
+"""What the rest of the mediator asks of a store. Every method is one transaction.
+
+Every method raises `StoreUnavailable` when the store cannot be reached, read or written now; then
+nothing of it was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from mediator.model.attempts import Ended
+from mediator.model.deliveries import Accepted, Claim, Delivery, NewDelivery, State, Verdict
+from mediator.storage.notices import Notices
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Appetite:
+    """What a dispatcher can take now."""
+
+    owner: str
+    """the dispatcher instance"""
+    interactive: bool
+    """which kind of slot is free"""
+    slots: int
+    """how many"""
+    room: Mapping[str, int]
+    """script → how many more of its attempts may start; scripts that are not here wait"""
+    ordered: frozenset[str] = frozenset()
+    """scripts whose deliveries of one ticket run one after another"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finish:
+    """The end of an attempt, to be recorded."""
+
+    delivery_id: str
+    owner: str
+    number: int
+    """the attempt's number"""
+    at: datetime
+    ended: Ended
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search:
+    """Which deliveries to list, newest first. None means any."""
+
+    script: str | None = None
+    event: str | None = None
+    state: State | None = None
+    ticket: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 50
+    """1..500"""
+    after: int | None = None
+    """continue behind the delivery with this `seq`"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backlog:
+    """How full the store is, for metrics."""
+
+    pending: int
+    running: int
+    dead: int
+    oldest_pending: datetime | None
+    """when the delivery that has waited longest was received"""
+
+
+class DeliveryStore(Protocol):
+    """Where deliveries live."""
+
+    notices: Notices
+    """tells who waits when something is accepted, ends, or is to be stopped"""
+
+    async def start(self) -> None:
+        """Open it and bring its schema up to date. Raises `SettingsError` if it never can."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked and let go."""
+        ...
+
+    async def accept(self, new: NewDelivery) -> Accepted:
+        """Keep a delivery; it is on disk when this returns.
+
+        Raises `KeyReused` when its Idempotency-Key came before with other content.
+        """
+        ...
+
+    async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:
+        """Take due deliveries, oldest first, and open their next attempt; leased until `lease`."""
+        ...
+
+    async def finish(self, finish: Finish) -> bool:
+        """Close an attempt and apply its verdict; False when it is no longer the caller's."""
+        ...
+
+    async def renew(self, owner: str, *, lease: datetime) -> Sequence[str]:
+        """Extend the leases of `owner`; returns the ids among them that are to be stopped."""
+        ...
+
+    async def recover(self, owner: str, *, now: datetime) -> int:
+        """Put back what others held and lost; returns how many deliveries."""
+        ...
+
+    async def expire(self, *, now: datetime) -> int:
+        """Cancel interactive deliveries whose caller no longer waits; returns how many."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """When the next pending delivery is due, past or future; None when there is none."""
+        ...
+
+    async def find(self, delivery_id: str) -> Delivery:
+        """One delivery with its attempts and outputs. Raises `NotFound`."""
+        ...
+
+    async def search(self, search: Search) -> list[Delivery]:
+        """Deliveries with their attempts, without outputs."""
+        ...
+
+    async def retry(self, delivery_id: str, *, now: datetime) -> Delivery:
+        """Make it due now with a fresh budget. Raises `NotFound`, or `Conflict` while it runs."""
+        ...
+
+    async def cancel(self, delivery_id: str, *, now: datetime) -> Delivery:
+        """End it, or have its running attempt stopped. Raises `NotFound`, `Conflict` if ended."""
+        ...
+
+    async def backlog(self) -> Backlog:
+        """Counts for metrics."""
+        ...
+
+    async def probe(self) -> None:
+        """Prove that the store can be written; raises `StoreUnavailable` if not."""
+        ...

@@ -1,0 +1,79 @@
+"""Statements that only read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from mediator.model.attempts import Attempt
+from mediator.model.deliveries import Delivery
+from mediator.storage.port import Backlog, Search
+from mediator.storage.rows import DELIVERY, SUMMARY, one, to_attempt, to_delivery
+from mediator.storage.states import DEAD, PENDING, RUNNING, in_state
+from mediator.storage.tables import attempts, deliveries
+
+_c = deliveries.c
+
+
+def find(conn: Connection, delivery_id: str) -> Delivery:
+    """One delivery with its attempts and their outputs. Raises `NotFound`."""
+    row = one(conn, delivery_id)
+    query = select(attempts).where(attempts.c.delivery == row["seq"]).order_by(attempts.c.number)
+    return to_delivery(row, map(to_attempt, conn.execute(query).mappings()))
+
+
+def search(conn: Connection, wanted: Search) -> list[Delivery]:
+    """Deliveries, newest first, with their attempts but without outputs."""
+    query = (
+        select(*DELIVERY).where(*_conditions(wanted)).order_by(_c.seq.desc()).limit(wanted.limit)
+    )
+    rows = list(conn.execute(query).mappings())
+    runs = _attempts_of(conn, [row["seq"] for row in rows])
+    return [to_delivery(row, runs[row["seq"]]) for row in rows]
+
+
+def _conditions(wanted: Search) -> list[ColumnElement[bool]]:
+    pairs = {
+        _c.script: wanted.script,
+        _c.event: wanted.event,
+        _c.ticket_id: wanted.ticket,
+    }
+    conditions = [column == value for column, value in pairs.items() if value is not None]
+    if wanted.state is not None:
+        conditions.append(in_state(wanted.state))
+    if wanted.since is not None:
+        conditions.append(_c.received >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(_c.received < wanted.until)
+    if wanted.after is not None:
+        conditions.append(_c.seq < wanted.after)
+    return conditions
+
+
+def _attempts_of(conn: Connection, seqs: Sequence[int]) -> defaultdict[int, list[Attempt]]:
+    runs: defaultdict[int, list[Attempt]] = defaultdict(list)
+    query = (
+        select(*SUMMARY)
+        .where(attempts.c.delivery.in_(seqs))
+        .order_by(attempts.c.delivery, attempts.c.number)
+    )
+    for row in conn.execute(query).mappings():
+        runs[row["delivery"]].append(to_attempt(row))
+    return runs
+
+
+def backlog(conn: Connection) -> Backlog:
+    """How many wait, run and are dead. Ended ones are not counted: that would read them all."""
+    pending, oldest = conn.execute(select(func.count(), func.min(_c.received)).where(PENDING)).one()
+    return Backlog(
+        pending=pending,
+        oldest_pending=oldest,
+        running=_count(conn, RUNNING),
+        dead=_count(conn, DEAD),
+    )
+
+
+def _count(conn: Connection, condition: ColumnElement[bool]) -> int:
+    return conn.execute(select(func.count()).select_from(deliveries).where(condition)).scalar_one()

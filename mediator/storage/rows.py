@@ -1,0 +1,114 @@
+"""Between rows and the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select
+
+from mediator.errors import NotFound
+from mediator.model.attempts import Attempt, Output
+from mediator.model.deliveries import Delivery, NewDelivery, State, TicketFields
+from mediator.storage.tables import attempts, deliveries
+
+_PLAIN = (
+    "seq",
+    "id",
+    "script",
+    "event",
+    "variables",
+    "interactive",
+    "state",
+    "received",
+    "due",
+    "ended",
+    "expires",
+    "key_id",
+    "budget_start",
+    "attempts_made",
+    "failures",
+    "losses",
+    "last_error",
+)
+
+DELIVERY = [deliveries.c[name] for name in (*_PLAIN, "arguments", "ticket")]
+"""The columns `to_delivery` needs."""
+
+SUMMARY = [attempts.c[n] for n in attempts.c.keys() if not n.startswith(("stdout", "stderr"))]  # noqa: SIM118 - a ColumnCollection iterates over columns, not names
+"""The columns of an attempt without its outputs."""
+
+
+def to_delivery(row: RowMapping, attempts_: Iterable[Attempt] = ()) -> Delivery:
+    """A delivery from a row with the columns `DELIVERY`."""
+    return Delivery(
+        **{name: row[name] for name in _PLAIN},
+        arguments=tuple(row["arguments"]),
+        ticket=TicketFields(**row["ticket"]),
+        attempts=tuple(attempts_),
+    )
+
+
+def to_attempt(row: RowMapping) -> Attempt:
+    """An attempt from a row, with outputs where they were read."""
+    fields = ("number", "started", "ended", "outcome", "exit_code", "signal", "reason")
+    return Attempt(
+        **{name: row[name] for name in fields},
+        stdout=_output(row, "stdout"),
+        stderr=_output(row, "stderr"),
+    )
+
+
+def _output(row: RowMapping, stream: str) -> Output:
+    if f"{stream}_head" not in row:
+        return Output()
+    return Output(
+        head=row[f"{stream}_head"],
+        tail=row[f"{stream}_tail"],
+        omitted=row[f"{stream}_omitted"],
+    )
+
+
+def output_values(stream: str, output: Output) -> dict[str, Any]:
+    """The columns of one stream of an attempt."""
+    return {
+        f"{stream}_head": output.head,
+        f"{stream}_tail": output.tail,
+        f"{stream}_omitted": output.omitted,
+    }
+
+
+def new_row(new: NewDelivery, content: bytes) -> dict[str, Any]:
+    """The row of a delivery just accepted."""
+    return {
+        "id": new.id,
+        "script": new.script,
+        "event": new.event,
+        "arguments": list(new.arguments),
+        "variables": dict(new.variables),
+        "ticket_id": new.ticket.id,
+        "ticket": {k: v for k, v in asdict(new.ticket).items() if v is not None},
+        "interactive": new.interactive,
+        "state": State.PENDING,
+        "received": new.received,
+        "due": new.received,
+        "expires": new.expires,
+        "key_id": new.key_id,
+        "idempotency_key": new.idempotency_key,
+        "content": content,
+        "budget_start": new.received,
+        "attempts_made": 0,
+        "failures": 0,
+        "losses": 0,
+        "last_error": "",
+        "stop_asked": False,
+    }
+
+
+def one(conn: Connection, delivery_id: str) -> RowMapping:
+    """The row of a delivery, all columns. Raises `NotFound`."""
+    row = conn.execute(select(deliveries).where(deliveries.c.id == delivery_id)).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no delivery {delivery_id}; `mediator deliveries list` shows them")
+    return row

@@ -1,0 +1,115 @@
+"""The delivery store: statements on a database, writes grouped, waiters told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, column, table, update
+
+from mediator.model.deliveries import Accepted, Claim, Delivery, NewDelivery, Repeat, State
+from mediator.storage import accepting, claiming, operating, reading, recording
+from mediator.storage.group_commit import GroupCommit
+from mediator.storage.notices import Notices
+from mediator.storage.port import Appetite, Backlog, Finish, Search
+from mediator.storage.sqlite import SqliteDatabase
+
+T = TypeVar("T")
+_VERSION = table("alembic_version", column("version_num"))
+
+
+class SqliteStore:
+    """Implements `DeliveryStore` on one SQLite file that this process holds alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.notices = Notices()
+        self._database = SqliteDatabase(path)
+        self._writer = GroupCommit(self._database.transaction)
+
+    async def start(self) -> None:
+        """Open the file and upgrade it. Raises `SettingsError`."""
+        await asyncio.to_thread(self._database.open)
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Write what was submitted and let go of the file."""
+        await self._writer.close()
+        self._database.close()
+
+    async def accept(self, new: NewDelivery) -> Accepted:
+        """Keep a delivery; committed when this returns. Raises `KeyReused`."""
+        accepted: Accepted = await self._writer.submit(accepting.accept, new)
+        if accepted.repeat is Repeat.NEW:
+            self.notices.work()
+        return accepted
+
+    async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:
+        """Take due deliveries, oldest first."""
+        return await self._write(lambda conn: claiming.claim(conn, appetite, now=now, lease=lease))
+
+    async def finish(self, finish: Finish) -> bool:
+        """Close an attempt; False when it was no longer the caller's."""
+        applied: bool = await self._writer.submit(recording.finish, finish)
+        if applied and finish.verdict.state.ended:
+            self.notices.ended([finish.delivery_id])
+        return applied
+
+    async def renew(self, owner: str, *, lease: datetime) -> Sequence[str]:
+        """Extend leases; the ids that are to be stopped."""
+        return await self._write(lambda conn: claiming.renew(conn, owner, lease=lease))
+
+    async def recover(self, owner: str, *, now: datetime) -> int:
+        """Put back what a mediator that died was running: the file has one holder, so all of it."""
+        return await self._write(lambda conn: claiming.recover(conn, owner, now=now, alone=True))
+
+    async def expire(self, *, now: datetime) -> int:
+        """Cancel interactive deliveries that nobody waits for any more."""
+        late = await self._write(lambda conn: claiming.expire(conn, now=now))
+        self.notices.ended(late)
+        return len(late)
+
+    async def next_due(self) -> datetime | None:
+        """When the next pending delivery is due."""
+        return await self._database.read(claiming.next_due)
+
+    async def find(self, delivery_id: str) -> Delivery:
+        """One delivery with attempts and outputs. Raises `NotFound`."""
+        return await self._database.read(lambda conn: reading.find(conn, delivery_id))
+
+    async def search(self, search: Search) -> list[Delivery]:
+        """Deliveries, newest first, without outputs."""
+        return await self._database.read(lambda conn: reading.search(conn, search))
+
+    async def retry(self, delivery_id: str, *, now: datetime) -> Delivery:
+        """Make it due now. Raises `NotFound` or `Conflict`."""
+        delivery = await self._write(lambda conn: operating.retry(conn, delivery_id, now=now))
+        self.notices.work()
+        return delivery
+
+    async def cancel(self, delivery_id: str, *, now: datetime) -> Delivery:
+        """End it or have it stopped. Raises `NotFound` or `Conflict`."""
+        delivery = await self._write(lambda conn: operating.cancel(conn, delivery_id, now=now))
+        if delivery.state is State.CANCELLED:
+            self.notices.ended([delivery_id])
+        else:
+            self.notices.stop(delivery_id)
+        return delivery
+
+    async def backlog(self) -> Backlog:
+        """Counts for metrics."""
+        return await self._database.read(reading.backlog)
+
+    async def probe(self) -> None:
+        """Prove that the file can be written, by a change that changes nothing."""
+        await self._write(_touch)
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        """A write of its own kind, in the same transaction as its neighbours."""
+        return await self._writer.submit(lambda conn, _: [work(conn)], None)
+
+
+def _touch(conn: Connection) -> None:
+    conn.execute(update(_VERSION).values(version_num=_VERSION.c.version_num))
