@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from mediator.model.durations import format_duration
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 _KEY_MARK = "[key]"  # pydantic ends the location with it when the key of a mapping is wrong
 _HIDDEN = ("secret", "password", "token", "credential")
 _NOT_A_LIST = "is not a list"
@@ -53,7 +53,7 @@ _WITH_VALUE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def location(error: ErrorDetails) -> Path:
+def location(error: ErrorDetails) -> KeyPath:
     """Where the error is, as keys and list positions; for a missing key, where it belongs."""
     path = error["loc"]
     return path[:-1] if path and path[-1] == _KEY_MARK else path
@@ -92,7 +92,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return spellings[found[0]] if found else None
 
 
-def _unknown(path: Path, model: type[BaseModel]) -> str:
+def _unknown(path: KeyPath, model: type[BaseModel]) -> str:
     *above, key = path
     known = _keys_at(model, above)
     hint = nearest(str(key), known)
@@ -131,7 +131,7 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _shown(path: Path, value: object) -> str:
+def _shown(path: KeyPath, value: object) -> str:
     names = [part.lower() for part in path if isinstance(part, str)]
     if "env" in names or any(word in names[-1] for word in _HIDDEN):
         return "a value that is not shown here"

@@ -109,13 +109,11 @@ def new_secret_file(path: Path) -> None:
 
 
 def _first_line(path: Path) -> str:
-    # Without blocking: a named pipe would hold up the start until somebody writes to it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise ValueError("is not a regular file; name the file itself")
-        if mode & stat.S_IRWXO:
+    # Asked before opening: a named pipe would hold up the start until somebody writes to it.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("is a directory or a device; name a regular file")
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
             raise ValueError(
                 "is open to every user of this machine; run `chmod o-rwx` on it "
                 "(in Kubernetes set the volume's defaultMode to 0440)"
