@@ -89,8 +89,9 @@ class Target:
         if path == ():
             self._root_text = self._root_text or not text.isspace()
         elif path in self._wanted and path is not None:
-            kept = (self._texts.get(path, "") + text[: 2 * MAX_TEXT]).lstrip()
-            self._texts[path] = kept[:MAX_TEXT]
+            kept = self._texts.get(path, "")
+            more = text if kept else text.lstrip()
+            self._texts[path] = kept + more[: MAX_TEXT - len(kept)]
 
     def comment(self, _text: str) -> None:
         """Comments are no part of any text."""

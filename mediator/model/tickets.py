@@ -20,18 +20,6 @@ _PATHS: Mapping[str, tuple[Path, ...]] = {
     "id": (("id",),),
     "subject": (("subject",),),
     "priority": (("priority", "name"), ("priority",)),
-    "step": (
-        ("current_stage", "name"),
-        ("current_stage_name",),
-        ("completion_data", "stage", "name"),
-        ("completion_step_name",),
-    ),
-    "step_id": (
-        ("current_stage", "id"),
-        ("current_stage_id",),
-        ("completion_data", "stage", "id"),
-        ("completion_step_id",),
-    ),
     "requester": (("requester", "login"),),
     "requester_name": (("requester", "display_name"),),
     "first_step": (("open_request_stage", "name"), ("open_request_name",)),
@@ -39,7 +27,13 @@ _PATHS: Mapping[str, tuple[Path, ...]] = {
     "created": (("createDate",),),
     "updated": (("updateDate",),),
 }
-_WANTED = frozenset(path for paths in _PATHS.values() for path in paths)
+_STAGES: tuple[tuple[Path, Path], ...] = (
+    (("current_stage", "name"), ("current_stage", "id")),
+    (("current_stage_name",), ("current_stage_id",)),
+    (("completion_data", "stage", "name"), ("completion_data", "stage", "id")),
+    (("completion_step_name",), ("completion_step_id",)),
+)
+_WANTED = frozenset(path for paths in (*_PATHS.values(), *_STAGES) for path in paths)
 _SECONDS_BELOW = 10**11
 _MAX_DIGITS = 15
 
@@ -97,11 +91,26 @@ def read_ticket(body: bytes, *, roots: Sequence[str]) -> Ticket:
     document = read_document(body, wanted=_WANTED, accept=accept)
     found = {name: _first(document.texts, paths) for name, paths in _PATHS.items()}
     created, updated = (_date(found.pop(name)) for name in ("created", "updated"))
-    return Ticket(root=document.root, bare=document.bare, created=created, updated=updated, **found)
+    step, step_id = _step(document.texts)
+    return Ticket(
+        root=document.root,
+        bare=document.bare,
+        step=step,
+        step_id=step_id,
+        created=created,
+        updated=updated,
+        **found,
+    )
 
 
 def _first(texts: Mapping[Path, str], paths: tuple[Path, ...]) -> str | None:
     return next((texts[path] for path in paths if texts.get(path)), None)
+
+
+def _step(texts: Mapping[Path, str]) -> tuple[str | None, str | None]:
+    """Name and id of one and the same step, the first that the ticket says anything about."""
+    steps = [(texts.get(name) or None, texts.get(id_) or None) for name, id_ in _STAGES]
+    return next((step for step in steps if any(step)), (None, None))
 
 
 def _date(text: str | None) -> datetime | None:
