@@ -94,12 +94,9 @@ def _stated_by(path: Sequence[str | int], layers: Sequence[_Layer]) -> _Layer:
 
 def _depth(data: Any, path: Sequence[str | int]) -> int:
     for depth, part in enumerate(path):
-        if isinstance(data, Mapping) and part in data:
-            data = data[part]
-        elif isinstance(data, (list, tuple)) and isinstance(part, int):
-            data = data[part] if part < len(data) else None
-        elif isinstance(data, Mapping):
+        if not isinstance(data, Mapping):
+            break  # a list or a value is replaced as a whole: nothing below it shows through
+        if part not in data:
             return depth
-        else:
-            break  # what is no mapping hides whatever lower layers say further down
+        data = data[part]
     return len(path)

@@ -75,11 +75,8 @@ def _read_text(path: Path) -> str:
 
 
 def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
-    loader: _Loader | None = None
     try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        return root, {} if root is None else loader.construct_document(root)
+        return _loaded(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -93,9 +90,16 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
     except (RecursionError, ValueError) as error:
         message = f"{path}: the file is not YAML that can be read: {error}."
         raise SettingsError(message) from error
+
+
+def _loaded(text: str) -> tuple[yaml.Node | None, Any]:
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        data = None if root is None else loader.construct_document(root)
     finally:
-        if loader is not None:
-            loader.dispose()
+        loader.dispose()
+    return root, {} if data is None else data
 
 
 def _step(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
