@@ -50,8 +50,8 @@ def _refuse_open_end(text: str) -> None:
     if opening is not None:
         line = _line(text, opening.start())
         raise Unfit(
-            f"its block `# /// script` in line {line} does not end; every line of it begins "
-            "with `# `, and the last is `# ///`."
+            f"it has a block `# /// script` in line {line} that does not end; "
+            "every line of it begins with `# `, and the last is `# ///`."
         )
 
 
