@@ -82,6 +82,11 @@ def test_the_flat_names_give_the_ids_too() -> None:
     assert read_ticket(sample("odd/flat_completion.xml"), roots=TICKET).step_id == "8804"
 
 
+def test_a_flat_priority_is_read_where_there_is_no_nested_one() -> None:
+    body = b"<ticket_info><priority>High</priority></ticket_info>"
+    assert read_ticket(body, roots=TICKET).priority == "High"
+
+
 def test_name_and_id_are_of_the_same_step() -> None:
     body = (
         b"<ticket_info><current_stage><name>Review</name></current_stage>"
