@@ -43,17 +43,6 @@ LEGAL: Mapping[State, frozenset[State]] = {
 """Which state may follow which. An ended delivery goes back to pending only by an operator."""
 
 
-class Charge(StrEnum):
-    """What an attempt costs the delivery."""
-
-    FREE = "free"
-    """nothing: it succeeded, or the daemon cut it short"""
-    FAILURE = "failure"
-    """one of the attempts that the policy allows"""
-    LOSS = "loss"
-    """one of the times the mediator may die while running it"""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """What becomes of a delivery after an attempt."""
@@ -61,7 +50,8 @@ class Verdict:
     state: State
     due: datetime | None = None
     """when the next attempt is due; set exactly when `state` is pending"""
-    charge: Charge = Charge.FREE
+    charged: bool = False
+    """whether it costs one of the attempts that the policy allows"""
     error: str = ""
     """one sentence on why it failed; empty when it succeeded"""
 

@@ -38,7 +38,7 @@ def retry(conn: Connection, delivery_id: str, *, now: datetime) -> Delivery:
     return find(conn, delivery_id)
 
 
-def cancel(conn: Connection, delivery_id: str, *, now: datetime) -> Delivery:
+def cancel(conn: Connection, delivery_id: str, *, now: datetime, reason: str) -> Delivery:
     """End a pending delivery; mark a running one to be stopped."""
     row = one(conn, delivery_id)
     state: State = row["state"]
@@ -47,6 +47,6 @@ def cancel(conn: Connection, delivery_id: str, *, now: datetime) -> Delivery:
     change: dict[str, Any] = {"stop_asked": True}
     if state is State.PENDING:
         change = {"state": State.CANCELLED, "due": None, "ended": now}
-        change["last_error"] = "cancelled by an operator"
+        change["last_error"] = reason
     conn.execute(update(deliveries).where(_c.seq == row["seq"]).values(change))
     return find(conn, delivery_id)

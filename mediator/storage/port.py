@@ -129,8 +129,11 @@ class DeliveryStore(Protocol):
         """Make it due now with a fresh budget. Raises `NotFound`, or `Conflict` while it runs."""
         ...
 
-    async def cancel(self, delivery_id: str, *, now: datetime) -> Delivery:
-        """End it, or have its running attempt stopped. Raises `NotFound`, `Conflict` if ended."""
+    async def cancel(self, delivery_id: str, *, now: datetime, reason: str) -> Delivery:
+        """End it for `reason`, or have its running attempt stopped.
+
+        Raises `NotFound`, or `Conflict` when it has ended.
+        """
         ...
 
     async def backlog(self) -> Backlog:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, update
 
-from mediator.model.deliveries import Charge, State
+from mediator.model.deliveries import State
 from mediator.storage.port import Finish
 from mediator.storage.rows import output_values
 from mediator.storage.tables import attempts, deliveries
@@ -55,8 +55,7 @@ def _apply_verdict(conn: Connection, item: Finish) -> bool:
             state=verdict.state,
             due=verdict.due,
             ended=item.at if verdict.state.ended else None,
-            failures=_c.failures + (verdict.charge is Charge.FAILURE),
-            losses=_c.losses + (verdict.charge is Charge.LOSS),
+            failures=_c.failures + int(verdict.charged),
             last_error=verdict.error,
             owner=None,
             lease=None,

@@ -89,9 +89,11 @@ class SqliteStore:
         self.notices.work()
         return delivery
 
-    async def cancel(self, delivery_id: str, *, now: datetime) -> Delivery:
+    async def cancel(self, delivery_id: str, *, now: datetime, reason: str) -> Delivery:
         """End it or have it stopped. Raises `NotFound` or `Conflict`."""
-        delivery = await self._write(lambda conn: operating.cancel(conn, delivery_id, now=now))
+        delivery = await self._write(
+            lambda conn: operating.cancel(conn, delivery_id, now=now, reason=reason)
+        )
         if delivery.state is State.CANCELLED:
             self.notices.ended([delivery_id])
         else:

@@ -1,0 +1,147 @@
+"""One attempt, from claim to record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+
+from mediator.catalog.scripts import Script
+from mediator.clock import Clock
+from mediator.dispatch.environment import environment
+from mediator.dispatch.verdicts import cut_short, judge
+from mediator.errors import StoreUnavailable
+from mediator.metrics import Metrics
+from mediator.model.attempts import Ended, Outcome
+from mediator.model.deliveries import Claim, Verdict
+from mediator.model.policies import Policy
+from mediator.runners.port import Run, Runner
+from mediator.storage.port import DeliveryStore, Finish
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Stop:
+    """How a running attempt is told to end, and why."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    shutdown: bool = False
+    """the daemon goes down: the attempt costs nothing and is made again"""
+
+    def ask(self, *, shutdown: bool) -> None:
+        """End it. An operator's wish is stronger than a shutdown."""
+        self.shutdown = shutdown and (self.shutdown or not self.event.is_set())
+        self.event.set()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptMaker:
+    """Runs claims and records how they ended."""
+
+    store: DeliveryStore
+    runner: Runner
+    metrics: Metrics
+    clock: Clock
+    daemon_environment: Mapping[str, str]
+
+    async def make(self, claim: Claim, script: Script, stop: Stop) -> None:
+        """Run the claimed attempt to its end and record it; returns when it is recorded."""
+        log = _bound(claim)
+        policy = script.policy
+        started = self.clock.now()
+        self._starting(claim, started)
+        log.info("attempt started")
+        ended = await self._run(claim, script, policy, stop)
+        verdict = self._verdict(ended, claim, policy, stop)
+        await self._record(claim, ended, verdict)
+        self._count(claim, ended, verdict, (self.clock.now() - started).total_seconds())
+        _tell(log, ended, verdict)
+
+    async def _run(self, claim: Claim, script: Script, policy: Policy, stop: Stop) -> Ended:
+        run = _described(claim, script, policy, self.daemon_environment)
+        try:
+            return await self.runner.run(run, stop=stop.event)
+        except Exception as error:  # noqa: BLE001 - a fault here costs this attempt, not the daemon
+            _bound(claim).exception("runner failed")
+            return Ended(
+                outcome=Outcome.LOST,
+                reason=f"the mediator itself failed while running it: {type(error).__name__}",
+            )
+
+    def _verdict(self, ended: Ended, claim: Claim, policy: Policy, stop: Stop) -> Verdict:
+        now = self.clock.now()
+        if ended.outcome is Outcome.CANCELLED and stop.shutdown:
+            return cut_short(now=now)
+        return judge(ended, claim.delivery, policy, now=now)
+
+    async def _record(self, claim: Claim, ended: Ended, verdict: Verdict) -> None:
+        """Record it, however long the store is away: the script has run, and this is the proof."""
+        finish = Finish(
+            delivery_id=claim.delivery.id,
+            owner=claim.owner,
+            number=claim.number,
+            at=self.clock.now(),
+            ended=ended,
+            verdict=verdict,
+        )
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(StoreUnavailable),
+            wait=wait_exponential_jitter(initial=0.1, max=10),
+        ):
+            with attempt:
+                if not await self.store.finish(finish):
+                    _bound(claim).warning("attempt no longer ours; its end was not recorded")
+
+    def _starting(self, claim: Claim, started: datetime) -> None:
+        if claim.number == 1:
+            waited = (started - claim.delivery.received).total_seconds()
+            self.metrics.delay.labels(claim.delivery.script).observe(max(0.0, waited))
+
+    def _count(self, claim: Claim, ended: Ended, verdict: Verdict, seconds: float) -> None:
+        script = claim.delivery.script
+        self.metrics.attempts.labels(script, ended.outcome).inc()
+        self.metrics.duration.labels(script).observe(max(0.0, seconds))
+        if verdict.state.ended:
+            self.metrics.ended.labels(script, verdict.state).inc()
+
+
+def _bound(claim: Claim) -> structlog.typing.FilteringBoundLogger:
+    delivery = claim.delivery
+    return _log.bind(  # type: ignore[no-any-return]
+        delivery_id=delivery.id,
+        ticket_id=delivery.ticket.id,
+        script=delivery.script,
+        attempt=claim.number,
+    )
+
+
+def _described(claim: Claim, script: Script, policy: Policy, daemon: Mapping[str, str]) -> Run:
+    delivery = claim.delivery
+    return Run(
+        name=f"{delivery.id}-{claim.number}",
+        program=script.path,
+        arguments=delivery.arguments,
+        environment=environment(delivery, policy, number=claim.number, daemon=daemon),
+        stdin=claim.body,
+        timeout=policy.timeout.total_seconds(),
+        grace=policy.grace.total_seconds(),
+        limits=policy.limits,
+    )
+
+
+def _tell(log: structlog.typing.FilteringBoundLogger, ended: Ended, verdict: Verdict) -> None:
+    fields = {
+        "outcome": str(ended.outcome),
+        "exit_code": ended.exit_code,
+        "state": str(verdict.state),
+    }
+    if ended.outcome is Outcome.OK:
+        log.info("attempt ended", **fields)
+    else:
+        due = verdict.due.isoformat() if verdict.due else None
+        log.warning("attempt ended", **fields, reason=ended.reason, next_attempt=due)

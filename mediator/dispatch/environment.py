@@ -1,0 +1,49 @@
+"""The environment of a script: what SecureChange gave, a few basics, and what was asked for.
+
+Nothing else of the daemon's environment gets through, above all no secret of it.
+"""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Mapping
+from os import getuid
+from pathlib import Path
+
+from mediator.model.deliveries import Delivery
+from mediator.model.policies import Policy
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LOCAL_TIME = Path("/etc/localtime")
+
+
+def environment(
+    delivery: Delivery, policy: Policy, *, number: int, daemon: Mapping[str, str]
+) -> dict[str, str]:
+    """The whole environment of attempt `number`; later entries win over earlier ones."""
+    return {
+        **_basics(daemon),
+        **delivery.variables,
+        **{name: daemon[name] for name in policy.pass_env if name in daemon},
+        **policy.env,
+        "MEDIATOR_DELIVERY_ID": delivery.id,
+        "MEDIATOR_ATTEMPT": str(number),
+        "MEDIATOR_TICKET_ID": delivery.ticket.id or "",
+    }
+
+
+def _basics(daemon: Mapping[str, str]) -> dict[str, str]:
+    """`PATH HOME LANG TZ`, from the daemon or what a login would set."""
+    return {
+        "PATH": daemon.get("PATH") or _DEFAULT_PATH,
+        "HOME": daemon.get("HOME") or _home(),
+        "LANG": daemon.get("LANG") or "C.UTF-8",
+        "TZ": daemon.get("TZ") or (f":{_LOCAL_TIME}" if _LOCAL_TIME.exists() else "UTC"),
+    }
+
+
+def _home() -> str:
+    try:
+        return pwd.getpwuid(getuid()).pw_dir
+    except KeyError:  # a container may run as a user that has no entry
+        return "/"

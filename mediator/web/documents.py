@@ -1,0 +1,184 @@
+"""The JSON documents of the API, as models: they make the answers and the OpenAPI schemas."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from mediator.catalog.scripts import Script
+from mediator.model.attempts import Attempt, Outcome, Output
+from mediator.model.deliveries import Delivery, State, TicketFields
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
+
+
+class AttemptDocument(_Document):
+    """One run of the script."""
+
+    number: int
+    """1, 2, ..."""
+    started: datetime
+    ended: datetime | None
+    outcome: Outcome | None
+    """How it ended; null while it runs."""
+    exit_code: int | None
+    signal: int | None
+    reason: str
+    """Why it failed, one sentence; empty when it did not."""
+    stdout: str | None = None
+    """What it wrote to standard output, as UTF-8; null in lists."""
+    stdout_bytes: int | None = None
+    """How much it wrote; more than `stdout` holds when that was cut."""
+    stderr: str | None = None
+    stderr_bytes: int | None = None
+
+
+class TicketDocument(_Document):
+    """What is remembered of the ticket."""
+
+    id: str | None
+    subject: str | None
+    priority: str | None
+    step: str | None
+    requester: str | None
+
+
+class DeliveryDocument(_Document):
+    """One ticket, event and arguments handed over for one script."""
+
+    id: str
+    script: str
+    event: str
+    """Value of SCW_EVENT; empty when it was not sent."""
+    arguments: list[str]
+    state: State
+    interactive: bool
+    """Whether SecureChange waited for the answer."""
+    ticket: TicketDocument
+    key: str
+    """The key that the hand-over was signed with."""
+    received: datetime
+    due: datetime | None
+    """When the next attempt is due; null unless pending."""
+    ended: datetime | None
+    attempts_made: int
+    last_error: str
+    attempts: list[AttemptDocument]
+
+
+class DeliveryList(_Document):
+    """A page of deliveries, newest first."""
+
+    items: list[DeliveryDocument]
+    next: str | None
+    """Pass it as `after` for the next page; null on the last one."""
+
+
+class ScriptDocument(_Document):
+    """A script and how it is run."""
+
+    name: str
+    ready: bool
+    problem: str
+    """Why it cannot run; empty when it can."""
+    warning: str
+    description: str
+    policy: dict[str, Any]
+    """Every policy key with the value in force; values of `env` are hidden."""
+    dependencies: list[str]
+    requires_python: str
+
+
+class ScriptList(_Document):
+    """All scripts."""
+
+    items: list[ScriptDocument]
+    next: str | None
+    """Always null: there is one page."""
+    warnings: list[str]
+    """Oddities of the scripts directory that stop no script."""
+
+
+class Problem(_Document):
+    """An error, as RFC 9457 wants it."""
+
+    title: str
+    status: int
+    detail: str
+    """One sentence for a person: what, where, and what to do."""
+
+
+def document(delivery: Delivery, *, outputs: bool = True) -> DeliveryDocument:
+    """A delivery as a document; `outputs`: whether its attempts were read with them."""
+    return DeliveryDocument(
+        id=delivery.id,
+        script=delivery.script,
+        event=delivery.event,
+        arguments=[_text(argument) for argument in delivery.arguments],
+        state=delivery.state,
+        interactive=delivery.interactive,
+        ticket=_ticket(delivery.ticket),
+        key=delivery.key_id,
+        received=delivery.received,
+        due=delivery.due,
+        ended=delivery.ended,
+        attempts_made=delivery.attempts_made,
+        last_error=delivery.last_error,
+        attempts=[_attempt(attempt, outputs=outputs) for attempt in delivery.attempts],
+    )
+
+
+def script_document(script: Script) -> ScriptDocument:
+    """A script as a document."""
+    policy = script.policy.model_dump(mode="json")
+    policy["env"] = dict.fromkeys(policy["env"], "(hidden)")
+    return ScriptDocument(
+        name=script.name,
+        ready=script.ready,
+        problem=script.problem,
+        warning=script.warning,
+        description=script.description,
+        policy=policy,
+        dependencies=list(script.dependencies),
+        requires_python=script.requires_python,
+    )
+
+
+def _ticket(fields: TicketFields) -> TicketDocument:
+    return TicketDocument(
+        id=fields.id,
+        subject=fields.subject,
+        priority=fields.priority,
+        step=fields.step,
+        requester=fields.requester,
+    )
+
+
+def _attempt(attempt: Attempt, *, outputs: bool) -> AttemptDocument:
+    streams: dict[str, Any] = {}
+    if outputs:
+        for name, output in (("stdout", attempt.stdout), ("stderr", attempt.stderr)):
+            streams |= {name: _shown(output), f"{name}_bytes": output.size}
+    return AttemptDocument(
+        number=attempt.number,
+        started=attempt.started,
+        ended=attempt.ended,
+        outcome=attempt.outcome,
+        exit_code=attempt.exit_code,
+        signal=attempt.signal,
+        reason=attempt.reason,
+        **streams,
+    )
+
+
+def _shown(output: Output) -> str:
+    return output.kept.decode("utf-8", "replace")
+
+
+def _text(argument: str) -> str:
+    """JSON cannot carry the surrogates that stand for bytes which are not UTF-8."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,188 @@
+"""POST /v1/scripts/{script}/deliveries: a ticket is handed over.
+
+The order of the checks is the order of their cost and of what they give away: the announced
+length, who it is (before the body is read), the body, then the script and the ticket. Nothing is
+answered with success before the store has committed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+import uuid_utils
+from aiohttp import web
+
+from mediator.catalog.scripts import Script
+from mediator.errors import (
+    Draining,
+    Forbidden,
+    MediatorError,
+    NotFound,
+    NotReady,
+    Unauthenticated,
+)
+from mediator.model.deliveries import Accepted, NewDelivery, TicketFields
+from mediator.model.policies import Policy
+from mediator.model.signatures import Verified, check_body
+from mediator.model.tickets import Ticket, read_ticket
+from mediator.web.answers import Answerer
+from mediator.web.handover import (
+    Call,
+    check_length,
+    read_body,
+    read_preference,
+    read_query,
+)
+from mediator.web.problems import problem_of
+from mediator.web.services import SERVICES, Services
+
+_log = structlog.get_logger()
+
+TEST = "TEST"
+"""The event of SecureChange's Test button."""
+_TEST_ROOT = "ticket_info"
+_QUICK_TO_READ = 65536
+"""Bytes; a larger ticket is read in a thread, so that others are answered meanwhile."""
+
+
+async def hand_over(request: web.Request) -> web.StreamResponse:
+    """Take one delivery, or refuse it and count why."""
+    services = request.app[SERVICES]
+    try:
+        return await _Intake(services, request).take()
+    except MediatorError as error:
+        services.metrics.rejected.labels(int(error.status)).inc()
+        if isinstance(error, Unauthenticated):
+            services.metrics.signature_failures.labels(error.reason).inc()
+        _log.warning(
+            "hand-over refused",
+            script=request.match_info["script"][:100],
+            status=int(error.status),
+            reason=error.detail,
+            remote=request.remote,
+        )
+        raise
+
+
+async def expect(request: web.Request) -> web.StreamResponse | None:
+    """Before `100 Continue`: a body that is too large is refused unsent."""
+    try:
+        check_length(request, request.app[SERVICES].body_limit)
+    except MediatorError as error:
+        return problem_of(error)
+    assert request.transport is not None  # noqa: S101 - the request has just arrived on it
+    request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Intake:
+    services: Services
+    request: web.Request
+
+    async def take(self) -> web.StreamResponse:
+        """Check, keep, answer."""
+        services, request = self.services, self.request
+        if services.draining:
+            raise Draining("The mediator is shutting down; try again in a few seconds.")
+        check_length(request, services.body_limit)
+        now = services.clock.now()
+        verified = self._authenticate(now)
+        body = await read_body(request, services.body_limit)
+        check_body(verified.digest, body)
+        script = self._script(verified)
+        if not script.ready:
+            raise NotReady(f"The script {script.name} is not ready: {script.problem}")
+        policy = script.policy
+        call = read_query(request.rel_url.raw_query_string)
+        ticket = await _read(body, policy, call)
+        new = self._delivery(
+            verified, body, script, policy=policy, call=call, ticket=ticket, now=now
+        )
+        accepted = await self._keep(new)
+        preference = read_preference(request.headers.get("Prefer", ""))
+        return await Answerer(services, request, policy).answer(new, accepted, preference)
+
+    def _authenticate(self, now: datetime) -> Verified:
+        request = self.request
+        return self.services.verifier.verify(
+            method=request.method, target=request.raw_path, headers=request.headers, now=now
+        )
+
+    def _script(self, verified: Verified) -> Script:
+        """By name from the catalog; a path is never made from the request."""
+        name = self.request.match_info["script"]
+        key = verified.key
+        try:
+            script = self.services.scripts.catalog.find(name)
+        except NotFound:
+            if key.scripts is None:
+                raise
+            script = None
+        if script is None or not key.opens(script.name):
+            raise Forbidden(f"The key {key.id} may not hand tickets to {name[:100]!r}.")
+        return script
+
+    def _delivery(
+        self,
+        verified: Verified,
+        body: bytes,
+        script: Script,
+        *,
+        policy: Policy,
+        call: Call,
+        ticket: Ticket,
+        now: datetime,
+    ) -> NewDelivery:
+        interactive = policy.kind.interactive or _is_test(call, ticket)
+        window = self.services.deduplicate
+        return NewDelivery(
+            id=str(uuid_utils.uuid7()),
+            script=script.name,
+            event=call.event,
+            arguments=call.arguments,
+            variables=call.variables,
+            body=body,
+            ticket=TicketFields(
+                id=ticket.id,
+                subject=ticket.subject,
+                priority=ticket.priority,
+                step=ticket.step,
+                requester=ticket.requester,
+            ),
+            received=now,
+            key_id=verified.key.id,
+            idempotency_key=verified.idempotency_key,
+            interactive=interactive,
+            expires=now + policy.timeout if interactive else None,
+            deduplicate_since=now - window if window and not interactive else None,
+        )
+
+    async def _keep(self, new: NewDelivery) -> Accepted:
+        accepted = await self.services.store.accept(new)
+        self.services.metrics.accepted.labels(new.script, accepted.repeat).inc()
+        _log.info(
+            "delivery accepted",
+            delivery_id=accepted.id,
+            ticket_id=new.ticket.id,
+            script=new.script,
+            scw_event=new.event,
+            repeat=str(accepted.repeat),
+            key=new.key_id,
+        )
+        return accepted
+
+
+def _is_test(call: Call, ticket: Ticket) -> bool:
+    return call.event == TEST or (not call.event and ticket.is_test_button)
+
+
+async def _read(body: bytes, policy: Policy, call: Call) -> Ticket:
+    """The ticket, looked at. The Test button sends `<ticket_info/>` whatever the kind."""
+    roots = (*policy.roots, _TEST_ROOT) if call.event == TEST else policy.roots
+    if len(body) <= _QUICK_TO_READ:
+        return read_ticket(body, roots=roots)
+    return await asyncio.to_thread(read_ticket, body, roots=roots)

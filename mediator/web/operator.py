@@ -1,0 +1,83 @@
+"""The operator API: look at deliveries and scripts, retry and cancel."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel
+
+from mediator.settings.tree import Role
+from mediator.web.documents import (
+    DeliveryList,
+    ScriptList,
+    document,
+    script_document,
+)
+from mediator.web.searching import read_search
+from mediator.web.services import SERVICES
+from mediator.web.tokens import require
+
+_log = structlog.get_logger()
+
+
+async def list_deliveries(request: web.Request) -> web.Response:
+    """Deliveries, newest first."""
+    require(request, Role.VIEWER)
+    services = request.app[SERVICES]
+    search = read_search(request.query, now=services.clock.now())
+    found = await services.store.search(search)
+    full = len(found) == search.limit
+    return _json(
+        DeliveryList(
+            items=[document(delivery, outputs=False) for delivery in found],
+            next=str(found[-1].seq) if full else None,
+        )
+    )
+
+
+async def show_delivery(request: web.Request) -> web.Response:
+    """One delivery with all attempts and their outputs."""
+    require(request, Role.VIEWER)
+    delivery = await request.app[SERVICES].store.find(request.match_info["id"])
+    return _json(document(delivery))
+
+
+async def retry_delivery(request: web.Request) -> web.Response:
+    """Make a delivery due now, with a fresh budget."""
+    holder = require(request, Role.OPERATOR)
+    services = request.app[SERVICES]
+    delivery = await services.store.retry(request.match_info["id"], now=services.clock.now())
+    _log.info("delivery retried", delivery_id=delivery.id, script=delivery.script, by=holder.name)
+    return _json(document(delivery))
+
+
+async def cancel_delivery(request: web.Request) -> web.Response:
+    """End a pending delivery; stop a running one."""
+    holder = require(request, Role.OPERATOR)
+    services = request.app[SERVICES]
+    delivery = await services.store.cancel(
+        request.match_info["id"],
+        now=services.clock.now(),
+        reason=f"cancelled by {holder.name}",
+    )
+    _log.info("delivery cancelled", delivery_id=delivery.id, script=delivery.script, by=holder.name)
+    return _json(document(delivery))
+
+
+async def list_scripts(request: web.Request) -> web.Response:
+    """All scripts."""
+    require(request, Role.VIEWER)
+    catalog = request.app[SERVICES].scripts.catalog
+    items = [script_document(script) for script in catalog.scripts.values()]
+    return _json(ScriptList(items=items, next=None, warnings=list(catalog.warnings)))
+
+
+async def show_script(request: web.Request) -> web.Response:
+    """One script."""
+    require(request, Role.VIEWER)
+    script = request.app[SERVICES].scripts.catalog.find(request.match_info["name"])
+    return _json(script_document(script))
+
+
+def _json(model: BaseModel) -> web.Response:
+    return web.Response(text=model.model_dump_json(), content_type="application/json")

@@ -1,0 +1,64 @@
+"""Errors as RFC 9457 problem documents, one sentence for a person in `detail`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+
+from mediator.errors import MediatorError, TooLarge, Unauthenticated
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_log = structlog.get_logger()
+
+
+def problem(status: int, detail: str, *, retry_after: int | None = None) -> web.Response:
+    """A problem document; `retry_after` in seconds where another try is worth it."""
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return web.json_response(
+        {"title": HTTPStatus(status).phrase, "status": int(status), "detail": detail},
+        status=status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def problem_of(error: MediatorError) -> web.Response:
+    """The problem document of an error of ours."""
+    response = problem(error.status, error.detail, retry_after=error.retry_after)
+    if isinstance(error, Unauthenticated):
+        response.headers["WWW-Authenticate"] = "Bearer" if error.reason == "token" else "Signature"
+    if isinstance(error, TooLarge):
+        response.force_close()  # the rest of the body is not worth reading
+    return response
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error with a problem document."""
+    try:
+        return await handler(request)
+    except MediatorError as error:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.warning("request failed", path=request.path, reason=error.detail)
+        return problem_of(error)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        response = problem(error.status, _sentence(request, error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:  # noqa: BLE001 - the caller gets a sentence, the log gets the rest
+        _log.exception("request crashed", path=request.path)
+        return problem(500, "The mediator failed on this request; its log says why.")
+
+
+def _sentence(request: web.Request, error: web.HTTPException) -> str:
+    if error.status == HTTPStatus.NOT_FOUND:
+        return f"There is nothing at {request.path[:200]}; /v1/openapi.json lists what there is."
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.method} is not possible here."
+    return error.reason

@@ -1,0 +1,61 @@
+"""What the handlers work with, handed to them by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from aiohttp import web
+
+from mediator.catalog.scripts import Catalog
+from mediator.clock import Clock
+from mediator.metrics import Metrics
+from mediator.model.signatures import Verifier
+from mediator.settings.secrets import Secret
+from mediator.settings.tree import Role
+from mediator.storage.port import DeliveryStore
+
+Check = Callable[[], Awaitable[str]]
+"""Looks at one part; returns what is wrong with it, or nothing."""
+
+
+class Scripts(Protocol):
+    """Where the current catalog is found."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The scripts as they are now."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holder:
+    """Who a bearer token belongs to."""
+
+    name: str
+    role: Role
+    secret: Secret = field(repr=False)
+
+
+@dataclass(kw_only=True, slots=True)
+class Services:
+    """Everything a handler may use."""
+
+    store: DeliveryStore
+    scripts: Scripts
+    verifier: Verifier
+    holders: tuple[Holder, ...]
+    metrics: Metrics
+    clock: Clock
+    body_limit: int
+    """bytes of the largest ticket"""
+    deduplicate: timedelta
+    checks: Mapping[str, Check]
+    """readiness, part by part"""
+    draining: bool = False
+    """set when the daemon goes down: nothing new is taken"""
+
+
+SERVICES = web.AppKey("services", Services)

@@ -1,0 +1,41 @@
+"""Who may use the operator API: bearer tokens (RFC 6750) with a role."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import web
+
+from mediator.errors import Forbidden, Unauthenticated
+from mediator.settings.tree import Role
+from mediator.web.services import SERVICES, Holder
+
+_log = structlog.get_logger()
+_SCHEME = "bearer "
+
+
+def require(request: web.Request, role: Role) -> Holder:
+    """The caller, who has at least `role`. Raises `Unauthenticated` or `Forbidden`."""
+    holder = _identify(request)
+    if role is Role.OPERATOR and holder.role is not Role.OPERATOR:
+        raise Forbidden(f"The token {holder.name} may only look; this needs the role operator.")
+    return holder
+
+
+def _identify(request: web.Request) -> Holder:
+    holders = request.app[SERVICES].holders
+    if not holders:
+        raise Unauthenticated(
+            "The operator API is closed: auth.tokens in the settings names no token.",
+            reason="token",
+        )
+    sent = request.headers.get("Authorization", "")
+    if not sent.lower().startswith(_SCHEME):
+        raise Unauthenticated(
+            "This needs a bearer token: send Authorization: Bearer TOKEN.", reason="token"
+        )
+    token = sent[len(_SCHEME) :].strip()
+    # Every token is compared, so that the time says nothing about which one came close.
+    found = [holder for holder in holders if holder.secret.matches(token)]
+    if not found:
+        raise Unauthenticated("The bearer token is not one of auth.tokens.", reason="token")
+    return found[0]

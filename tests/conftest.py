@@ -1,0 +1,35 @@
+"""For every test: the folder is the marker, and no test leaves a task behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+_FOLDERS = ("unit", "integration", "acceptance", "benchmarks")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the folder it is in."""
+    for item in items:
+        folder = item.path.relative_to(_HERE).parts[0]
+        if folder in _FOLDERS:
+            item.add_marker(getattr(pytest.mark, folder))
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    """Fail a test that leaves an asyncio task running."""
+    before = asyncio.all_tasks()
+    yield
+    left = {task for task in asyncio.all_tasks() - before if not task.done()}
+    assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture
+def samples() -> Path:
+    """Tickets shaped like SecureChange's."""
+    return _HERE / "samples"

@@ -1,0 +1,315 @@
+"""A real mediator for tests: the daemon as a process, in a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Self
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import uuid_utils
+import yaml
+from yarl import URL
+
+from mediator.model.signatures import Key, sign
+
+REPOSITORY = Path(__file__).parents[2]
+SHIM = REPOSITORY / "bash_shim" / "securechange-shim"
+KEY = Key(id="securechange", secret=b"k" * 40)
+OPERATOR = "o" * 40
+VIEWER = "v" * 40
+START_SECONDS = 60
+"""A busy machine may be slow; nothing is measured here."""
+
+
+@dataclass
+class Mediator:
+    """One mediator: its directory, its process, and a client's view of it.
+
+    `with Mediator(tmp_path) as mediator:` starts it; `script` adds scripts before or after.
+    """
+
+    home: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    """merged over the defaults below, section by section"""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+    metrics_url: str = ""
+
+    def __post_init__(self) -> None:
+        """Make the directory."""
+        self.scripts.mkdir(parents=True, exist_ok=True)
+        for name, secret in (
+            ("securechange.key", KEY.secret.decode()),
+            ("operator.token", OPERATOR),
+            ("viewer.token", VIEWER),
+        ):
+            path = self.home / name
+            path.write_text(f"{secret}\n")
+            path.chmod(0o600)
+        self.configure(self.settings)
+
+    @property
+    def scripts(self) -> Path:
+        """The scripts directory."""
+        return self.home / "scripts"
+
+    @property
+    def config(self) -> Path:
+        """The settings file."""
+        return self.home / "mediator.yaml"
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings file."""
+        tree: dict[str, Any] = {
+            "http": {"port": 0},
+            "auth": {
+                "tokens": [
+                    {"name": "ops", "role": "operator", "secret_file": "operator.token"},
+                    {"name": "eyes", "role": "viewer", "secret_file": "viewer.token"},
+                ]
+            },
+            "dispatch": {"grace": "1s", "drain": "10s"},
+        }
+        for section, values in settings.items():
+            tree[section] = {**tree.get(section, {}), **values}
+        self.config.write_text(yaml.safe_dump(tree))
+
+    def script(self, name: str, text: str, *, mode: int = 0o755) -> Path:
+        """Put a script into the scripts directory, whole at once."""
+        path = self.scripts / name
+        fresh = path.with_name(f".{name}.new")
+        fresh.write_text(text)
+        fresh.chmod(mode)
+        return fresh.rename(path)
+
+    def start(self) -> Self:
+        """Start the daemon and wait for its ready line."""
+        with (self.home / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mediator", "serve", "--config", str(self.config)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=self.home,
+                env={**os.environ, **self.environment},
+            )
+        ready = json.loads(self._first_line(self.process) or "{}")
+        if ready.get("event") != "ready":
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the mediator did not start:\n{self.log()}")
+        self.url = ready["url"]
+        self.metrics_url = ready.get("metrics_url", self.url)
+        return self
+
+    def _first_line(self, process: subprocess.Popen[str]) -> str:
+        assert process.stdout is not None
+        watchdog = threading.Timer(START_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            return process.stdout.readline()
+        finally:
+            watchdog.cancel()
+
+    def log(self) -> str:
+        """What the daemon has logged."""
+        return (self.home / "log").read_text()
+
+    def events(self, message: str) -> list[dict[str, Any]]:
+        """The log lines with this message."""
+        lines = (json.loads(line) for line in self.log().splitlines() if line.startswith("{"))
+        return [line for line in lines if line.get("event") == message]
+
+    def kill(self) -> None:
+        """As a power cut would: SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self._reap()
+
+    def terminate(self) -> int:
+        """As an orderly stop: SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self._reap()
+
+    def _reap(self) -> int:
+        assert self.process is not None
+        code = self.process.wait(timeout=START_SECONDS)
+        _close(self.process.stdout)
+        self.process = None
+        return code
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it, however it is."""
+        if self.process is not None:
+            self.process.kill()
+            self._reap()
+
+    # --- as a shim or an operator would use it -------------------------------------------------
+
+    def shim(
+        self,
+        script: str,
+        *arguments: str,
+        stdin: bytes,
+        event: str = "CREATE",
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Call the real shim, as SecureChange would."""
+        return subprocess.run(
+            ["/bin/bash", str(SHIM), script, *arguments],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=120,
+            env={
+                "PATH": os.environ["PATH"],
+                "SCW_EVENT": event,
+                "MEDIATOR_URL": self.url,
+                "MEDIATOR_KEY_ID": KEY.id,
+                "MEDIATOR_KEY_FILE": str(self.home / "securechange.key"),
+                **(environment or {}),
+            },
+        )
+
+    def cli(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Call the `mediator` command in the mediator's directory."""
+        return subprocess.run(
+            [sys.executable, "-m", "mediator", *arguments],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=120,
+            text=True,
+            cwd=self.home,
+            env={**os.environ, "MEDIATOR_CONFIG": str(self.config), "COLUMNS": "200"},
+        )
+
+
+def _close(stream: IO[str] | None) -> None:
+    if stream is not None:
+        stream.close()
+
+
+@dataclass(kw_only=True)
+class Handover:
+    """A hand-over as a client builds it; every part can be spoilt by a test."""
+
+    script: str = "notify.py"
+    event: str | None = "CREATE"
+    arguments: Sequence[str] = ()
+    body: bytes = b"<ticket_info><id>1</id></ticket_info>"
+    key: Key = KEY
+    idempotency_key: str = ""
+    created: datetime | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        """The request target."""
+        pairs = [] if self.event is None else [("SCW_EVENT", self.event)]
+        pairs += [("arg", argument) for argument in self.arguments]
+        query = urlencode(pairs, quote_via=quote, errors="surrogateescape")
+        path = f"/v1/scripts/{quote(self.script, safe='')}/deliveries"
+        return f"{path}?{query}" if query else path
+
+    def signed(self) -> dict[str, str]:
+        """The headers."""
+        return {
+            **sign(
+                method="POST",
+                target=self.target,
+                body=self.body,
+                key=self.key,
+                idempotency_key=self.idempotency_key or uuid_utils.uuid4().hex,
+                now=self.created or datetime.now(UTC),
+                nonce=uuid_utils.uuid4().hex,
+            ),
+            **self.headers,
+        }
+
+
+class Client:
+    """Talks to a mediator over HTTP; use as `async with Client(url) as client`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        """Open the session."""
+        self.session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=120), auto_decompress=True
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.session.close()
+
+    async def hand_over(self, handover: Handover) -> Answer:
+        """Send it."""
+        url = URL(self.url + handover.target, encoded=True)
+        async with self.session.post(
+            url, data=handover.body, headers=handover.signed()
+        ) as response:
+            return Answer(response.status, dict(response.headers), await response.read())
+
+    async def get(self, path: str, *, token: str | None = OPERATOR) -> Answer:
+        """GET, with a token unless None."""
+        return await self._call("GET", path, token)
+
+    async def post(self, path: str, *, token: str | None = OPERATOR) -> Answer:
+        """POST, with a token unless None."""
+        return await self._call("POST", path, token)
+
+    async def _call(self, method: str, path: str, token: str | None) -> Answer:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        async with self.session.request(method, self.url + path, headers=headers) as response:
+            return Answer(response.status, dict(response.headers), await response.read())
+
+    async def delivery(self, delivery_id: str) -> dict[str, Any]:
+        """One delivery."""
+        answer = await self.get(f"/v1/deliveries/{delivery_id}")
+        assert answer.status == 200, answer
+        return answer.json()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The document."""
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+    @property
+    def detail(self) -> str:
+        """The sentence of a problem document."""
+        assert self.headers["Content-Type"].startswith("application/problem+json"), self
+        return str(self.json()["detail"])
+
+    @property
+    def delivery(self) -> str:
+        """The id of the delivery."""
+        return self.headers["Mediator-Delivery"]
