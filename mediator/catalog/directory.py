@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from mediator.catalog.scripts import Catalog, Script, Unfit
 from mediator.catalog.shebang import refuse_no_interpreter, starts_like_a_program
 from mediator.catalog.stated import Stated, read_block, read_sidecar
 from mediator.errors import SettingsError
+from mediator.model.answers import problem_of_answer
 from mediator.model.policies import Policy, StatedPolicy, resolve
 from mediator.settings.explaining import nearest
 from mediator.settings.tree import Settings
@@ -67,7 +68,7 @@ class ScriptsDirectory:
 
     def _read(self, path: Path, files: _Files) -> Script | None:
         """The script, or None for a file that is none."""
-        stated, problem = Stated(), ""
+        stated, problem, fallback = Stated(), "", None
         try:
             head = read_head(path, files.directory)
             if not _is_script(path, head, files):
@@ -77,6 +78,7 @@ class ScriptsDirectory:
             refuse_not_executable(path, head)
             policy = self._policy(path.name, stated.policy)
             refuse_no_interpreter(head.data, policy.env.get("PATH", self.search_path))
+            fallback = _fallback(path, policy, files)
         except Unfit as error:
             problem = str(error)
         return Script(
@@ -84,6 +86,7 @@ class ScriptsDirectory:
             path=path,
             policy=self._policy(path.name, stated.policy),
             problem=problem,
+            fallback=fallback,
             warning=_NOT_INSTALLED if stated.dependencies else "",
             description=stated.description,
             dependencies=stated.dependencies,
@@ -94,13 +97,22 @@ class ScriptsDirectory:
         overriding = self.settings.policies.get(name, StatedPolicy())
         return resolve(self.settings.policy_defaults, stated, overriding)
 
-    def _odd_settings(self, scripts: Iterable[str]) -> Iterator[str]:
+    def _odd_settings(self, scripts: Mapping[str, Script]) -> Iterator[str]:
         known = list(scripts)
         for name in self.settings.policies:
             yield from _unknown_script("policies", name, known)
         for position, key in enumerate(self.settings.auth.keys):
             for name in sorted(key.scripts or ()):
                 yield from _unknown_script(f"auth.keys[{position}].scripts", name, known)
+        for position, row in enumerate(self.settings.routes):
+            for name in row.scripts:
+                yield from _unknown_script(f"routes[{position}].scripts", name, known)
+                if name in scripts and scripts[name].policy.kind.interactive:
+                    kind = scripts[name].policy.kind
+                    yield (
+                        f"routes[{position}].scripts names {name}, which is left out: SecureChange "
+                        f"waits for the answer of a {kind} script and must call it by its name."
+                    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +176,24 @@ def _beside(path: Path, files: _Files, inline: Stated) -> Stated:
         dependencies=inline.dependencies,
         requires_python=inline.requires_python,
     )
+
+
+def _fallback(path: Path, policy: Policy, files: _Files) -> bytes | None:
+    """What is answered instead of the script; it must be an answer itself."""
+    if policy.fallback is None:
+        return None
+    name = policy.fallback.stdout_file
+    if not policy.kind.interactive:
+        raise Unfit("its policy has a fallback, which only interactive kinds can use; remove it.")
+    if name not in files.names:
+        raise Unfit(f"its fallback {name} is not in the scripts directory.")
+    try:
+        data = read_head(path.with_name(name), files.directory).data
+    except Unfit as error:
+        raise Unfit(f"its fallback {name}: {error}") from error
+    if problem := problem_of_answer(data, roots=policy.answer):
+        raise Unfit(f"its fallback {name} is no answer: {problem}.")
+    return data
 
 
 def _odd_files(directory: Path, names: Iterable[str], scripts: Iterable[str]) -> Iterator[str]:

@@ -36,6 +36,8 @@ class Script:
     """what it says it is for"""
     dependencies: tuple[str, ...] = ()
     """PEP 508 requirements it states; the mediator does not install them yet"""
+    fallback: bytes | None = None
+    """what its policy's fallback answers"""
     requires_python: str = ""
     """the PEP 440 specifier it states; not enforced"""
 

@@ -42,3 +42,15 @@ ROOTS = MappingProxyType(
     }
 )
 """Root elements each kind takes by default."""
+
+ANSWERS = MappingProxyType(
+    {
+        Kind.TRIGGER: (),
+        Kind.PRE_ASSIGNMENT: (),
+        Kind.CONDITION: ("response",),
+        Kind.ASSIGNMENT: ("tasks",),
+        Kind.RISK_ANALYSIS: ("external_risk_analysis_result",),
+        Kind.VALIDATION: (),
+    }
+)
+"""Root elements of which each kind must print one; empty: SecureChange takes no answer."""

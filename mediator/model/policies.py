@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic.fields import FieldInfo
 
 from mediator.model.durations import Duration, PositiveDuration, Size
-from mediator.model.kinds import ROOTS, Kind
+from mediator.model.kinds import ANSWERS, ROOTS, Kind
 
 ExitCode = Annotated[int, Field(ge=1, le=255)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -22,6 +22,22 @@ class Order(StrEnum):
 
     NONE = "none"
     TICKET = "ticket"
+
+
+class WhenTested(StrEnum):
+    """What the Test button of SecureChange, or the argument `test`, leads to."""
+
+    RUN = "run"
+    CHECK = "check"
+
+
+class Trouble(StrEnum):
+    """When a fallback is answered instead of the script's own answer."""
+
+    TIMEOUT = "timeout"
+    """it did not answer in time, or there was no slot for it in time"""
+    ERROR = "error"
+    """it ended otherwise than with exit code 0, or what it printed is no answer"""
 
 
 class RunnerName(StrEnum):
@@ -75,6 +91,15 @@ class Limits(Strict):
     """Processes of the daemon's user (RLIMIT_NPROC)."""
 
 
+class Fallback(Strict):
+    """An answer that is given when an interactive script gives none."""
+
+    on: frozenset[Trouble] = Field(default=frozenset(Trouble), min_length=1)
+    """`timeout`, `error` or both."""
+    stdout_file: Annotated[str, Field(pattern=r"^[^/\x00]+$")]
+    """A file of the scripts directory; what is in it is answered."""
+
+
 class StatedPolicy(Strict):
     """The policy keys a script or the settings may state; the others are left to the defaults."""
 
@@ -102,6 +127,14 @@ class StatedPolicy(Strict):
     """Bounds on what one attempt may use."""
     roots: tuple[str, ...] | None = None
     """Root elements accepted; `*` is any document, `empty` no body at all."""
+    split_arguments: bool | None = None
+    """`true`: the arguments, joined by blanks, are split again the way a shell does."""
+    answer: tuple[str, ...] | None = None
+    """Root elements of which the script must print one; an empty list takes any output."""
+    test: WhenTested | None = None
+    """The Test button: `run` the script, or only `check` that it could run."""
+    fallback: Fallback | None = None
+    """An answer that is given when an interactive script gives none."""
 
     def stated(self) -> dict[str, Any]:
         """Only what was stated, nested keys too."""
@@ -123,6 +156,10 @@ class Policy(Strict):
     pass_env: frozenset[VariableName] = frozenset()
     limits: Limits = Limits()
     roots: tuple[str, ...]
+    split_arguments: bool = False
+    answer: tuple[str, ...]
+    test: WhenTested = WhenTested.RUN
+    fallback: Fallback | None = None
 
 
 class PolicyDefaults(Strict):
@@ -130,6 +167,8 @@ class PolicyDefaults(Strict):
 
     timeout: timedelta
     interactive_timeout: timedelta
+    kind_timeouts: dict[Kind, timedelta] = Field(default_factory=dict)
+    """Per kind; wins over the two above."""
     grace: timedelta
     retry: Retry
     env: dict[VariableName, str] = Field(default_factory=dict)
@@ -144,11 +183,13 @@ def resolve(defaults: PolicyDefaults, *layers: StatedPolicy) -> Policy:
     for layer in layers:
         stated = overlay(stated, layer.stated())
     kind = stated.get("kind") or Kind.TRIGGER
+    usual = defaults.interactive_timeout if kind.interactive else defaults.timeout
     base = {
-        "timeout": defaults.interactive_timeout if kind.interactive else defaults.timeout,
+        "timeout": defaults.kind_timeouts.get(kind, usual),
         "grace": defaults.grace,
         "retry": defaults.retry.model_dump(),
         "roots": ROOTS[kind],
+        "answer": ANSWERS[kind],
         "env": defaults.env,
     }
     whole = overlay(base, {key: value for key, value in stated.items() if value is not None})

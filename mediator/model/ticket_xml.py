@@ -17,7 +17,6 @@ from typing import Any, cast
 
 from lxml import etree
 
-from mediator.errors import NotATicket
 from mediator.model.ticket_target import Document, Path, Refused, Target
 
 _STEP = 16 * 1024
@@ -51,7 +50,7 @@ def read_document(
 ) -> Document:
     """Read `body`, which must be well-formed; `accept` may raise when it is told the root's name.
 
-    Raises NotATicket with the reason and, as near as known, the place. The message never quotes
+    Raises Unreadable with the reason and, as near as known, the place. The message never quotes
     the body, apart from what `accept` says and a declared encoding.
     """
     _refuse_encoding(body)
@@ -71,25 +70,28 @@ def read_document(
             target.fed(fed)
         parser.close()
     except etree.XMLSyntaxError as error:
-        raise not_a_ticket(
-            _REASONS.get(error.code, "it is not well-formed XML"), *error.position
-        ) from None
+        reason = _REASONS.get(error.code, "it is not well-formed XML")
+        raise unreadable(reason, *error.position) from None
     except Refused as refused:
-        raise not_a_ticket(str(refused), *_place(body, refused, fed)) from None
+        raise unreadable(str(refused), *_place(body, refused, fed)) from None
     return target.document()
 
 
-def not_a_ticket(reason: str, line: int = 0, column: int = 0) -> NotATicket:
+class Unreadable(Exception):
+    """Why a document is not accepted, as a part of a sentence: what is wrong, and where."""
+
+
+def unreadable(reason: str, line: int = 0, column: int = 0) -> Unreadable:
     """The error for `reason`, with the place as far as it is known (0: unknown)."""
     places = [f"{name} {at}" for name, at in (("line", line), ("column", column)) if at > 0]
     place = f" ({', '.join(places)})" if places else ""
-    return NotATicket(f"The body is not a ticket: {reason}{place}.")
+    return Unreadable(f"{reason}{place}")
 
 
 def _refuse_encoding(body: bytes) -> None:
     """Take the encodings a ticket can come in; others only serve to hide something.
 
-    Raises NotATicket. What the encoding is, libxml2 decides again by itself.
+    Raises Unreadable. What the encoding is, libxml2 decides again by itself.
     """
     declared = _DECLARED.match(body)
     name = declared[1].decode("ascii", "replace") if declared else "utf-8"
@@ -97,7 +99,7 @@ def _refuse_encoding(body: bytes) -> None:
         name = "UTF-32"
     if name.lower() not in _ENCODINGS:
         shown = "".join(letter for letter in name[:30] if letter.isalnum() or letter in "-_.")
-        raise not_a_ticket(f"its character encoding {shown!r} is not accepted; UTF-8 is", line=1)
+        raise unreadable(f"its character encoding {shown!r} is not accepted; UTF-8 is", line=1)
 
 
 def _place(body: bytes, refused: Refused, fed: int) -> tuple[int, int]:

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from mediator.errors import NotATicket
 from mediator.model.kinds import ANY, EMPTY
 from mediator.model.ticket_target import Path
-from mediator.model.ticket_xml import not_a_ticket, read_document
+from mediator.model.ticket_xml import Unreadable, read_document
 
 _PATHS: Mapping[str, tuple[Path, ...]] = {
     "id": (("id",),),
@@ -79,16 +80,19 @@ def read_ticket(body: bytes, *, roots: Sequence[str]) -> Ticket:
     """
     if not body or body.isspace():
         if EMPTY not in roots:
-            raise not_a_ticket(f"it is empty, and this script takes {_listed(roots)}")
+            raise _not_a_ticket(f"it is empty, and this script takes {_listed(roots)}")
         return Ticket()
 
     def accept(root: str) -> None:
         if root not in roots and ANY not in roots:
-            raise not_a_ticket(
+            raise _not_a_ticket(
                 f"its root element is <{_shown(root)}>, and this script takes {_listed(roots)}"
             )
 
-    document = read_document(body, wanted=_WANTED, accept=accept)
+    try:
+        document = read_document(body, wanted=_WANTED, accept=accept)
+    except Unreadable as error:
+        raise _not_a_ticket(str(error)) from None
     found = {name: _first(document.texts, paths) for name, paths in _PATHS.items()}
     created, updated = (_date(found.pop(name)) for name in ("created", "updated"))
     step, step_id = _step(document.texts)
@@ -101,6 +105,10 @@ def read_ticket(body: bytes, *, roots: Sequence[str]) -> Ticket:
         updated=updated,
         **found,
     )
+
+
+def _not_a_ticket(reason: str) -> NotATicket:
+    return NotATicket(f"The body is not a ticket: {reason}.")
 
 
 def _first(texts: Mapping[Path, str], paths: tuple[Path, ...]) -> str | None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,7 +19,9 @@ from pydantic_settings import (
 )
 
 from mediator.model.durations import Duration, PositiveDuration, Size
+from mediator.model.kinds import Kind
 from mediator.model.policies import PolicyDefaults, Retry, StatedPolicy, Strict, VariableName
+from mediator.model.routing import Route
 from mediator.settings.store_url import at_directory, sqlite_path
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -164,6 +166,8 @@ class Dispatch(Strict):
     """Time one attempt of a trigger script may take before SIGTERM; default 5m."""
     interactive_timeout: PositiveDuration = timedelta(seconds=30)
     """Time one attempt of an interactive script may take before SIGTERM; default 30s."""
+    kind_timeouts: dict[Kind, PositiveDuration] = Field(default_factory=dict)
+    """The same per kind, such as {condition: 10s}; wins over the two above; by default none."""
     grace: PositiveDuration = timedelta(seconds=10)
     """Time from SIGTERM to SIGKILL; default 10s."""
     drain: Duration = timedelta(seconds=30)
@@ -178,6 +182,33 @@ class Dispatch(Strict):
     """Variables every script gets, with their values; by default none."""
     pass_env: frozenset[VariableName] = frozenset()
     """Variables every script gets from the mediator's environment; by default none."""
+
+
+Patterns = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
+
+class Row(Strict):
+    """One row of the routing table: patterns such as `Fire*`, and scripts."""
+
+    event: Patterns = ()
+    """Events (`SCW_EVENT`), one or a list; by default any."""
+    workflow: str | None = None
+    """Workflow, as the trigger's arguments in SecureChange name it; by default any."""
+    step: str | None = None
+    """Name of the step; by default any."""
+    priority: str | None = None
+    """Name of the priority; by default any."""
+    subject: str | None = None
+    """Subject of the ticket; by default any."""
+    scripts: Annotated[tuple[ScriptName, ...], Field(min_length=1)]
+    """Scripts that get the event, by exact file name."""
+
+    @property
+    def route(self) -> Route:
+        """As the model has it."""
+        return Route(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class Log(Strict):
@@ -208,6 +239,8 @@ class Settings(BaseSettings):
     """How scripts are run, unless their policies say otherwise."""
     log: Log = Log()
     """What is logged, and how."""
+    routes: tuple[Row, ...] = ()
+    """Which scripts an event goes to that is handed over without naming one; by default none."""
     policies: dict[ScriptName, StatedPolicy] = Field(default_factory=dict)
     """Policies by exact script name; they win over what a script says of itself."""
 
@@ -229,6 +262,7 @@ class Settings(BaseSettings):
         return PolicyDefaults(
             timeout=self.dispatch.timeout,
             interactive_timeout=self.dispatch.interactive_timeout,
+            kind_timeouts=self.dispatch.kind_timeouts,
             grace=self.dispatch.grace,
             retry=self.dispatch.retry,
             env=self.dispatch.env,
