@@ -73,6 +73,9 @@ def _not_permitted(program: Path) -> str:
 def _no_format(program: Path) -> str:
     if program.stat().st_size == 0:
         return f"{program} is empty"
+    interpreter = _interpreter(program)
+    if interpreter is not None:
+        return f"bad interpreter: {interpreter} named in its first line is not a program"
     return f"{program} must name its interpreter in the first line, for example #!/usr/bin/env bash"
 
 

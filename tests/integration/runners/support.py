@@ -1,0 +1,106 @@
+"""Scripts for runners to run, and eyes to see what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from mediator.model.attempts import Ended
+from mediator.model.policies import Limits
+from mediator.runners.port import Run
+
+DEADLINE = 60.0
+"""Seconds after which something that must happen has not happened."""
+
+
+class Scripts:
+    """Writes scripts, describes runs of them, and finds their processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.marker = uuid.uuid4().hex
+        """is in the environment of every process that comes of a run"""
+
+    def write(self, text: str, *, mode: int = 0o755) -> Path:
+        path = self.directory / f"script-{uuid.uuid4().hex[:8]}"
+        path.write_text(text, newline="")
+        path.chmod(mode)
+        return path
+
+    def bash(self, text: str) -> Path:
+        return self.write(f"#!/bin/bash\n{text}\n")
+
+    def python(self, text: str) -> Path:
+        return self.write(f"#!{sys.executable} -IS\n{text}\n")
+
+    def perl(self, text: str) -> Path:
+        return self.write(f"#!/usr/bin/perl\nuse strict; use POSIX;\n{text}\n")
+
+    def run(
+        self,
+        program: Path,
+        *arguments: str,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout: float = DEADLINE,
+        grace: float = DEADLINE,
+        limits: Limits | None = None,
+    ) -> Run:
+        if environment is None:
+            environment = {"MARKER": self.marker, "PATH": os.defpath}
+        return Run(
+            name="delivery/1",
+            program=program,
+            arguments=arguments,
+            environment=environment,
+            stdin=stdin,
+            timeout=timeout,
+            grace=grace,
+            limits=limits or Limits(),
+        )
+
+    def living(self) -> list[int]:
+        """Processes that came of a run and are alive."""
+        found = []
+        for directory in Path("/proc").iterdir():
+            try:
+                if self.marker.encode() in (directory / "environ").read_bytes():
+                    found.append(int(directory.name))
+            except OSError:
+                continue
+        return found
+
+
+class Start(Protocol):
+    """Starts a run as a task; the keywords are those of `Scripts.run`."""
+
+    def __call__(
+        self,
+        program: Path,
+        *arguments: str,
+        stop: asyncio.Event | None = None,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout: float = DEADLINE,
+        grace: float = DEADLINE,
+        limits: Limits | None = None,
+    ) -> asyncio.Task[Ended]: ...
+
+
+def found(directory: Path, pattern: str = "*") -> list[Path]:
+    """What is in a directory now."""
+    return sorted(directory.glob(pattern))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition, and fail when it does not come true."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.005)

@@ -1,0 +1,295 @@
+"""The process runner alone: whichever of its processes is killed, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mediator.errors import SettingsError
+from mediator.model.attempts import Ended, Outcome
+from mediator.runners import attempting
+from mediator.runners.process import ProcessRunner
+from tests.integration.runners.support import Scripts, found, until
+
+OWNER = """
+import asyncio, json, sys
+from pathlib import Path
+from mediator.runners.port import Run
+from mediator.runners.process import ProcessRunner
+
+async def main():
+    place, program, marker = sys.argv[1:]
+    runner = ProcessRunner(Path(place))
+    await runner.start()
+    run = Run(name="attempt", program=Path(program), arguments=(), stdin=b"",
+              environment={"PATH": "/bin:/usr/bin", "MARKER": marker}, timeout=1000, grace=1000)
+    await runner.run(run, stop=asyncio.Event())
+
+asyncio.run(main())
+"""
+WITH_A_DAEMON = """
+trap '' TERM HUP
+(setsid bash -c "trap '' TERM HUP; touch ready; while :; do sleep 1000; done" &)
+until [ -e ready ]; do :; done
+cat "$0" > here
+touch "$0.ready"
+while :; do sleep 1000; done
+"""
+
+
+@pytest.fixture
+async def runner(place: Path) -> AsyncIterator[ProcessRunner]:
+    runner = ProcessRunner(place)
+    await runner.start()
+    yield runner
+    await runner.close()
+
+
+class Running:
+    """An attempt whose script has a daemon beside it, and its processes."""
+
+    def __init__(self, runner: ProcessRunner, scripts: Scripts, text: str = WITH_A_DAEMON) -> None:
+        self._scripts = scripts
+        self.script = scripts.bash(text)
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(runner.run(scripts.run(self.script), stop=self.stop))
+
+    async def ready(self) -> None:
+        await until(Path(f"{self.script}.ready").exists)
+
+    @property
+    def process(self) -> psutil.Process:
+        """The script itself, whose command line ends with its path."""
+        processes = map(psutil.Process, self._scripts.living())
+        return next(p for p in processes if p.cmdline()[-1:] == [str(self.script)])
+
+    @property
+    def supervisor(self) -> psutil.Process:
+        parent = self.process.parent()
+        assert parent is not None
+        return parent
+
+
+@pytest.fixture
+async def running(runner: ProcessRunner, scripts: Scripts) -> Running:
+    running = Running(runner, scripts)
+    await running.ready()
+    return running
+
+
+@contextlib.contextmanager
+def owner(place: Path, script: Path, marker: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that owns a runner and runs an attempt."""
+    process = subprocess.Popen([sys.executable, "-c", OWNER, str(place), str(script), marker])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
+async def test_when_the_daemon_is_killed_everything_below_dies(
+    place: Path, scripts: Scripts, number: signal.Signals
+) -> None:
+    script = scripts.bash(WITH_A_DAEMON)
+    with owner(place, script, scripts.marker) as daemon:
+        await until(Path(f"{script}.ready").exists)
+        helpers = psutil.Process(daemon.pid).children(recursive=True)
+        assert len(scripts.living()) >= 3  # the script, its daemon, and what these wait for
+        daemon.send_signal(number)
+        daemon.wait()
+        await until(lambda: scripts.living() == [])
+        await until(lambda: not any(helper.is_running() for helper in helpers))
+
+
+async def test_the_next_start_removes_what_a_killed_daemon_left(
+    place: Path, scripts: Scripts
+) -> None:
+    script = scripts.bash(WITH_A_DAEMON)
+    with owner(place, script, scripts.marker) as daemon:
+        await until(Path(f"{script}.ready").exists)
+        daemon.kill()
+        daemon.wait()
+    await until(lambda: scripts.living() == [])
+    left = found(place, "*/*/here")
+    assert len(left) == 1
+    runner = ProcessRunner(place)
+    await runner.start()
+    assert not left[0].parent.parent.exists()
+    await runner.close()
+    assert found(place) == []
+
+
+async def test_runners_may_share_the_place(running: Running, place: Path, scripts: Scripts) -> None:
+    second = ProcessRunner(place)
+    await second.start()
+    assert len(found(place, "*/*/here")) == 1
+    assert (await second.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())).exit_code == 0
+    await second.close()
+    assert len(found(place, "*/*/here")) == 1
+    assert not running.task.done()
+
+
+async def test_nothing_else_in_the_place_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "runner-file").touch()
+    (tmp_path / "precious").mkdir()
+    runner = ProcessRunner(tmp_path)
+    await runner.start()
+    await runner.close()
+    assert [path.name for path in found(tmp_path)] == ["precious", "runner-file"]
+
+
+async def test_when_the_supervisor_is_killed_the_attempt_is_lost_and_nothing_is_left(
+    running: Running, scripts: Scripts
+) -> None:
+    running.supervisor.kill()
+    ended = await running.task
+    assert (ended.outcome, ended.exit_code, ended.signal) == (Outcome.LOST, None, None)
+    assert "unknown" in ended.reason
+    await until(lambda: scripts.living() == [])
+
+
+async def test_when_the_launcher_is_killed_attempts_go_on_and_new_ones_start(
+    runner: ProcessRunner, running: Running, scripts: Scripts
+) -> None:
+    first = launcher_of(runner)
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: not psutil.pid_exists(first))
+    ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
+    assert ended == Ended(outcome=Outcome.OK, exit_code=0)
+    assert launcher_of(runner) != first
+    assert not running.task.done()
+    running.process.kill()
+    ended = await running.task
+    assert (ended.outcome, ended.signal) == (Outcome.SIGNAL, signal.SIGKILL)
+    assert scripts.living() == []
+
+
+async def test_when_launcher_and_supervisor_are_killed_the_scripts_session_dies(
+    runner: ProcessRunner,
+    running: Running,
+    scripts: Scripts,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attempting, "_PATIENCE", 0.1)  # its daemon holds the output open
+    supervisor, script = running.supervisor, running.process
+    os.kill(launcher_of(runner), signal.SIGKILL)
+    supervisor.kill()
+    assert (await running.task).outcome is Outcome.LOST
+    await until(lambda: not any(session_is(pid, script.pid) for pid in scripts.living()))
+    for pid in scripts.living():  # its daemon, which has no ancestor of ours any more
+        os.kill(pid, signal.SIGKILL)
+
+
+def session_is(pid: int, session: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(pid) == session
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_signal_meant_for_the_daemon_does_not_end_its_helpers(
+    runner: ProcessRunner, running: Running, number: signal.Signals
+) -> None:
+    for helper in (launcher_of(runner), running.supervisor.pid):
+        os.kill(helper, number)
+    running.process.kill()
+    assert (await running.task).outcome is Outcome.SIGNAL
+    assert psutil.pid_exists(launcher_of(runner))
+
+
+async def test_closing_twice_and_starting_again_work(place: Path, scripts: Scripts) -> None:
+    runner = ProcessRunner(place)
+    for _ in range(2):
+        await runner.start()
+        ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
+        assert ended.outcome is Outcome.OK
+        launcher = launcher_of(runner)
+        await runner.close()
+        await runner.close()
+        assert not psutil.pid_exists(launcher)
+
+
+async def test_a_place_that_cannot_be_made_is_an_error_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="cannot make working directories"):
+        await ProcessRunner(tmp_path / "file" / "work").start()
+
+
+async def test_a_launcher_that_cannot_start_is_an_error_of_the_settings(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for broken in ("/nonexistent/python", "/bin/false"):
+        monkeypatch.setattr(sys, "executable", broken)
+        with pytest.raises(SettingsError, match="scripts cannot be run on this machine"):
+            await ProcessRunner(place).start()
+        assert found(place) == []
+
+
+async def test_without_a_launcher_an_attempt_is_not_started(
+    runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = launcher_of(runner)
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    os.kill(launcher, signal.SIGKILL)
+    await until(lambda: not psutil.pid_exists(launcher))
+    ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
+    assert ended.outcome is Outcome.NOT_STARTED
+    assert "launcher could not be started" in ended.reason
+    monkeypatch.undo()
+    ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
+    assert ended.outcome is Outcome.OK
+
+
+async def test_without_descriptors_an_attempt_is_not_started_and_leaks_none(
+    runner: ProcessRunner, scripts: Scripts
+) -> None:
+    before = psutil.Process().num_fds()
+    outcomes = []
+    for free in range(14):
+        with only_descriptors(free):
+            ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
+        outcomes.append(ended.outcome)
+        if ended.outcome is Outcome.NOT_STARTED:
+            assert "Too many open files" in ended.reason
+        assert psutil.Process().num_fds() == before
+    assert outcomes[0] is Outcome.NOT_STARTED
+    assert outcomes[-1] is Outcome.OK
+    assert set(outcomes) == {Outcome.NOT_STARTED, Outcome.OK}
+
+
+@contextlib.contextmanager
+def only_descriptors(free: int) -> Iterator[None]:
+    """Leave this process `free` descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, hard))
+    taken = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        for _ in range(free):
+            os.close(taken.pop())
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def launcher_of(runner: ProcessRunner) -> int:
+    pid = runner._launcher.pid
+    assert pid is not None
+    return pid
