@@ -1,0 +1,105 @@
+"""deploy/quickstart: what somebody who has just cloned the repository types first."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.mediator import REPOSITORY
+from tests.support.waiting import eventually_true
+
+QUICKSTART = REPOSITORY / "deploy" / "quickstart"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The tests' own environment serves, so that nothing is downloaded again."""
+    return {
+        **os.environ,
+        "MEDIATOR_VENV": os.environ.get("MEDIATOR_VENV", sys.prefix),
+        "MEDIATOR_QUICKSTART_DIR": str(tmp_path / "quickstart"),
+        "MEDIATOR_HTTP__PORT": "1",  # of somebody's other mediator: not meant for this one
+    }
+
+
+def run(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [QUICKSTART, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_it_shows_the_way_of_a_ticket_and_leaves_nothing(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    shown = run(environment=environment)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    for pattern in (
+        r"accepted as delivery [0-9a-f-]{36}",
+        r"succeeded",
+        r"CREATE: ticket 4711, 'Open port 443 to the web shop'",
+        r"arguments \['first argument'\]",
+        r'mediator_attempts_total\{outcome="ok",script="notify\.py"\} 1\.0',
+    ):
+        assert re.search(pattern, shown.stdout), shown.stdout
+    assert list((tmp_path / "quickstart").iterdir()) == []
+
+
+def test_stay_leaves_it_running_and_says_how_to_send_more(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [QUICKSTART, "--stay"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        eventually_true(lambda: "Its log is" in output.read_text())
+        (command,) = re.findall(
+            r"^ *(SCW_EVENT=.*securechange-shim.*)$", output.read_text(), re.MULTILINE
+        )
+        sent = subprocess.run(
+            ["/bin/bash", "-c", command],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert sent.returncode == 0, sent.stderr
+        assert "accepted as delivery" in sent.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0, output.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert list((tmp_path / "quickstart").iterdir()) == []
+
+
+def test_a_mistake_is_one_sentence(environment: dict[str, str]) -> None:
+    mistaken = run("--stya", environment=environment)
+    assert mistaken.returncode == 1
+    assert mistaken.stderr == "quickstart: there is no option --stya; see --help\n"
+    assert mistaken.stdout == ""
+
+
+def test_an_environment_without_a_mediator_is_said_so(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    failed = run(environment={**environment, "MEDIATOR_VENV": str(tmp_path)})
+    assert failed.returncode == 1
+    assert failed.stderr == f"quickstart: there is no mediator in {tmp_path}\n"
