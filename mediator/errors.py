@@ -76,6 +76,12 @@ class TooLarge(MediatorError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class TooSlow(MediatorError):
+    """The body did not arrive in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
 class KeyReused(MediatorError):
     """An Idempotency-Key came again with other content."""
 

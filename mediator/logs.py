@@ -22,9 +22,7 @@ def configure(*, level: str, as_json: bool) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     render: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-        if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [_tracebacks(), structlog.processors.JSONRenderer()] if as_json else [_console()]
     )
     structlog.configure(
         processors=[*shared, *render],
@@ -33,6 +31,19 @@ def configure(*, level: str, as_json: bool) -> None:
         cache_logger_on_first_use=True,
     )
     _adopt_standard_logging(shared, render, max(number, logging.WARNING))
+
+
+def _tracebacks() -> structlog.processors.ExceptionRenderer:
+    """Without the local variables they usually show: those are tickets, and secrets."""
+    bare = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return structlog.processors.ExceptionRenderer(bare)
+
+
+def _console() -> structlog.dev.ConsoleRenderer:
+    """For a person; with tracebacks that show no local variables either."""
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
 
 
 def _adopt_standard_logging(shared: list[Any], render: list[Any], number: int) -> None:

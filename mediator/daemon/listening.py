@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from mediator.daemon.connections import Runner
 from mediator.errors import SettingsError
+from mediator.settings.tree import Http
+from mediator.web.app import make_api, make_health
+from mediator.web.services import Services
 
-LONGEST_TARGET = 65536
-"""Bytes of the request line: arguments travel in it. The shim and this side agree."""
+LONGEST_TARGET = 128 * 1024
+"""Bytes of the request line: arguments travel in it, and percent-encoding makes three of one."""
+IDLE = 75.0
+"""Seconds a connection may take for the headers of its next request, its first included."""
+LAST_ANSWERS = 5.0
+"""Seconds that requests in progress get at shutdown, when all they wait for has ended."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -21,14 +29,17 @@ class Listener:
     port: int
     key: str
     """the settings key of the port, for errors"""
-    _runner: web.AppRunner | None = None
+    idle: float = IDLE
+    _runner: web.AppRunner | None = field(default=None, init=False)
 
     async def open(self) -> str:
         """Listen; the URL. Raises `SettingsError` when the address cannot be had."""
-        self._runner = web.AppRunner(
+        self._runner = Runner(
             self.app,
             access_log=None,
+            keepalive_timeout=self.idle,
             max_line_size=LONGEST_TARGET,
+            shutdown_timeout=LAST_ANSWERS,
             # What was signed is what was sent: a body is never unpacked on the way in.
             auto_decompress=False,
         )
@@ -37,17 +48,34 @@ class Listener:
         try:
             await site.start()
         except OSError as error:
-            await self.close(0)
-            raise SettingsError(
-                f"{self.key}: cannot listen on {self.host} port {self.port}: {error.strerror};"
-                " choose another with MEDIATOR_HTTP__PORT, or stop who uses it"
-            ) from error
+            await self.close()
+            raise SettingsError(self._taken(error)) from error
         host, port, *_ = self._runner.addresses[0]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    async def close(self, seconds: float) -> None:
-        """Stop listening, give requests in progress `seconds` to end, then cut them."""
+    def _taken(self, error: OSError) -> str:
+        return (
+            f"{self.key}: cannot listen on {self.host} port {self.port}: {error.strerror};"
+            f" choose another with MEDIATOR_{self.key.upper().replace('.', '__')}, or stop who"
+            " uses it"
+        )
+
+    async def close(self) -> None:
+        """Stop listening, let requests in progress end for `LAST_ANSWERS`, then cut them."""
         if self._runner is not None:
-            self._runner._shutdown_timeout = seconds  # noqa: SLF001 - not known before
             await self._runner.cleanup()
             self._runner = None
+
+
+def listeners(http: Http, services: Services) -> dict[str, Listener]:
+    """The ports of the settings, by the name of their URL in the ready line."""
+    # Port 0 is any port, so two of them are two ports.
+    apart = http.metrics_port is not None and (http.metrics_port != http.port or not http.port)
+    api = make_api(services, with_health=not apart)
+    found = {"url": Listener(app=api, host=http.host, port=http.port, key="http.port")}
+    if apart and http.metrics_port is not None:
+        health = make_health(services)
+        found["metrics_url"] = Listener(
+            app=health, host=http.host, port=http.metrics_port, key="http.metrics_port"
+        )
+    return found

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import NoReturn
 
 from aiohttp import web
 
-from mediator.errors import (
-    Conflict,
-    DeadlineMissed,
-    MediatorError,
-    NotReady,
-    Unavailable,
-)
+from mediator.errors import Conflict, DeadlineMissed, Draining, NotReady
 from mediator.model.attempts import Attempt, Outcome
-from mediator.model.deliveries import Accepted, Delivery, NewDelivery, Repeat
+from mediator.model.deliveries import Accepted, Delivery, NewDelivery, Repeat, State
 from mediator.model.policies import Policy
 from mediator.web.documents import document
 from mediator.web.handover import Preference
@@ -45,71 +38,93 @@ class Answerer:
         if new.interactive:
             return await self._script_answer(accepted, preference)
         delivery = await self._wait(accepted.id, preference.wait or 0.0)
-        return _accepted(accepted) if delivery is None else self._ended(delivery)
+        return self._ended(delivery) if delivery.state.ended else _accepted(accepted)
 
     async def _script_answer(
         self, accepted: Accepted, preference: Preference
     ) -> web.StreamResponse:
-        seconds = self.policy.timeout.total_seconds() + LATE
-        if preference.wait is not None:
-            seconds = min(seconds, preference.wait)
-        delivery = await self._wait(accepted.id, seconds)
-        if delivery is None:
-            await self._give_up(accepted.id, seconds)
-        return self._ended(delivery)
+        seconds = preference.patience(self.policy.timeout).total_seconds()
+        delivery = await self._wait(accepted.id, seconds + LATE)
+        if delivery.state.ended:
+            return self._ended(delivery)
+        if self.services.idle.is_set():
+            raise Draining(
+                f"The mediator shut down before the script {delivery.script} had answered; try"
+                " again in a few seconds."
+            )
+        return await self._stop(delivery, seconds)
 
-    async def _wait(self, delivery_id: str, seconds: float) -> Delivery | None:
-        """The delivery when it has ended within `seconds`, else None."""
+    async def _wait(self, delivery_id: str, seconds: float) -> Delivery:
+        """The delivery as it is when it has ended, or nothing runs any more, or after `seconds`."""
         store = self.services.store
         with store.notices.watch(delivery_id) as ended:
             # It may have ended before the watch began: a re-sent request, or a quick script.
             delivery = await store.find(delivery_id)
-            if not delivery.state.ended:
-                try:
-                    async with asyncio.timeout(seconds):
-                        await ended.wait()
-                except TimeoutError:
-                    return None
-                delivery = await store.find(delivery_id)
-        return delivery if delivery.state.ended else None
+            if delivery.state.ended:
+                return delivery
+            await _first(ended, self.services.idle, seconds)
+        return await store.find(delivery_id)
 
-    async def _give_up(self, delivery_id: str, seconds: float) -> NoReturn:
+    async def _stop(self, delivery: Delivery, seconds: float) -> web.StreamResponse:
         """Nobody waits any more: what still waits or runs is stopped."""
+        store, now = self.services.store, self.services.clock.now()
         try:
-            delivery = await self.services.store.cancel(
-                delivery_id,
-                now=self.services.clock.now(),
-                reason="its caller's deadline passed before it started",
-            )
-            script = delivery.script
-        except MediatorError:  # it ended in this very moment
-            script = (await self.services.store.find(delivery_id)).script
-        self._late(script, seconds)
+            await store.cancel(delivery.id, now=now, reason="its caller's deadline passed")
+        except Conflict:  # it ended in this very moment
+            return self._ended(await store.find(delivery.id))
+        raise self._late(delivery, f"within {seconds:g} seconds")
 
-    def _late(self, script: str, seconds: float) -> NoReturn:
-        self.services.metrics.deadline_missed.labels(script).inc()
-        raise DeadlineMissed(
-            f"The script {script} did not answer within {seconds:g} seconds; it was stopped."
+    def _late(self, delivery: Delivery, when: str) -> DeadlineMissed:
+        self.services.metrics.deadline_missed.labels(delivery.script).inc()
+        return DeadlineMissed(
+            f"The script {delivery.script} did not answer {when}; it was stopped."
         )
 
     def _ended(self, delivery: Delivery) -> web.StreamResponse:
+        attempt = self._answered(delivery)
+        if "application/json" in self.request.headers.get("Accept", ""):
+            response = web.json_response(text=document(delivery).model_dump_json())
+            response.headers["Mediator-Delivery"] = delivery.id
+            return response
+        return _raw(delivery, attempt)
+
+    def _answered(self, delivery: Delivery) -> Attempt:
+        """The attempt that answered. Raises what else came of the delivery.
+
+        None of these is worth sending again with the same Idempotency-Key: the end is the end.
+        """
         attempt = delivery.attempts[-1] if delivery.attempts else None
-        if attempt is None or attempt.outcome is Outcome.CANCELLED:
+        if delivery.state is State.CANCELLED and _past_deadline(delivery):
+            raise self._late(delivery, "in time")
+        if attempt is None or delivery.state is State.CANCELLED:
             raise Conflict(f"The delivery {delivery.id} was cancelled: {delivery.last_error}.")
         if attempt.outcome is Outcome.TIMEOUT:
-            self._late(delivery.script, self.policy.timeout.total_seconds())
+            raise self._late(delivery, "within its timeout")
         if attempt.outcome is Outcome.NOT_STARTED:
             raise NotReady(f"The script {delivery.script} could not be started: {attempt.reason}")
         if attempt.outcome is Outcome.LOST:
-            raise Unavailable(f"The end of the script {delivery.script} is unknown; try again.")
+            raise Conflict(f"How the script {delivery.script} ended is unknown: {attempt.reason}.")
         if attempt.stdout.truncated:
-            raise MediatorError(
-                f"The script {delivery.script} answered more than the policy's limits.output;"
-                " raise it, or the answer is incomplete."
+            raise Conflict(
+                f"The script {delivery.script} answered {attempt.stdout.size} bytes, more than"
+                " limits.output of its policy allows; a cut answer would be a wrong one."
             )
-        if "application/json" in self.request.headers.get("Accept", ""):
-            return web.json_response(document(delivery).model_dump(mode="json"))
-        return _raw(delivery, attempt)
+        return attempt
+
+
+async def _first(ended: asyncio.Event, idle: asyncio.Event, seconds: float) -> None:
+    """Return when one of both is set, at the latest after `seconds`."""
+    waits = [asyncio.create_task(event.wait(), name="waiting") for event in (ended, idle)]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+def _past_deadline(delivery: Delivery) -> bool:
+    end, deadline = delivery.ended, delivery.expires
+    return end is not None and deadline is not None and end >= deadline
 
 
 def _accepted(accepted: Accepted) -> web.Response:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from mediator.web import health, intake, operator
+from mediator.web import admission, health, intake, operator
 from mediator.web.openapi import openapi
-from mediator.web.problems import problems
+from mediator.web.problems import Handler, problems
 from mediator.web.services import SERVICES, Services
 
 
@@ -14,17 +14,17 @@ def make_api(services: Services, *, with_health: bool) -> web.Application:
     """The application that shims and operators talk to."""
     app = _application(services)
     app.router.add_post(
-        "/v1/scripts/{script}/deliveries", intake.hand_over, expect_handler=intake.expect
+        "/v1/scripts/{script}/deliveries", intake.hand_over, expect_handler=admission.before_body
     )
-    app.router.add_get("/v1/deliveries", operator.list_deliveries, allow_head=False)
-    app.router.add_get("/v1/deliveries/{id}", operator.show_delivery, allow_head=False)
-    app.router.add_post("/v1/deliveries/{id}/retry", operator.retry_delivery)
-    app.router.add_post("/v1/deliveries/{id}/cancel", operator.cancel_delivery)
-    app.router.add_get("/v1/scripts", operator.list_scripts, allow_head=False)
-    app.router.add_get("/v1/scripts/{name}", operator.show_script, allow_head=False)
-    app.router.add_get("/v1/openapi.json", openapi, allow_head=False)
+    _get(app, "/v1/deliveries", operator.list_deliveries)
+    _get(app, "/v1/deliveries/{id}", operator.show_delivery)
+    _post(app, "/v1/deliveries/{id}/retry", operator.retry_delivery)
+    _post(app, "/v1/deliveries/{id}/cancel", operator.cancel_delivery)
+    _get(app, "/v1/scripts", operator.list_scripts)
+    _get(app, "/v1/scripts/{name}", operator.show_script)
+    _get(app, "/v1/openapi.json", openapi)
     # The shim's self-test asks for this one on the API's own address.
-    app.router.add_get("/livez", health.livez)
+    _get(app, "/livez", health.livez)
     if with_health:
         _add_health(app)
     return app
@@ -33,7 +33,7 @@ def make_api(services: Services, *, with_health: bool) -> web.Application:
 def make_health(services: Services) -> web.Application:
     """The application for probes and Prometheus, where `http.metrics_port` is set."""
     app = _application(services)
-    app.router.add_get("/livez", health.livez)
+    _get(app, "/livez", health.livez)
     _add_health(app)
     return app
 
@@ -46,5 +46,14 @@ def _application(services: Services) -> web.Application:
 
 
 def _add_health(app: web.Application) -> None:
-    app.router.add_get("/readyz", health.readyz)
-    app.router.add_get("/metrics", health.metrics)
+    _get(app, "/readyz", health.readyz)
+    _get(app, "/metrics", health.metrics)
+
+
+def _get(app: web.Application, path: str, handler: Handler) -> None:
+    """HEAD is answered too, as RFC 9110 wants: GET without its body."""
+    app.router.add_get(path, handler, expect_handler=admission.no_body)
+
+
+def _post(app: web.Application, path: str, handler: Handler) -> None:
+    app.router.add_post(path, handler, expect_handler=admission.no_body)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
-from mediator.errors import BadRequest, TooLarge
+from mediator.errors import BadRequest, TooLarge, TooSlow
 
 _VARIABLE = re.compile(r"SCW_[A-Za-z0-9_]{1,100}")
 _EVENT = re.compile(r"[A-Za-z0-9_.-]{0,64}")
@@ -80,6 +82,10 @@ class Preference:
     wait: float | None = None
     """seconds"""
 
+    def patience(self, timeout: timedelta) -> timedelta:
+        """How long the caller waits for a script that may take `timeout`."""
+        return timeout if self.wait is None else min(timeout, timedelta(seconds=self.wait))
+
 
 def read_preference(value: str) -> Preference:
     """Read a `Prefer` header; what is not understood is ignored, as the RFC wants."""
@@ -97,16 +103,22 @@ def check_length(request: web.Request, limit: int) -> None:
         raise _too_large(limit)
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """The body, read no further than the limit. Raises `TooLarge`, or `BadRequest` if cut off."""
+async def read_body(request: web.Request, limit: int, *, seconds: float) -> bytes:
+    """The body, read no further than the limit and no longer than `seconds`.
+
+    Raises `TooLarge`, `TooSlow`, or `BadRequest` when it was cut off.
+    """
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in request.content.iter_any():
-            size += len(part)
-            if size > limit:
-                raise _too_large(limit)
-            parts.append(part)
+        async with asyncio.timeout(seconds):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > limit:
+                    raise _too_large(limit)
+                parts.append(part)
+    except TimeoutError as error:
+        raise TooSlow(f"The ticket did not arrive within {seconds:g} seconds.") from error
     except (HttpProcessingError, HTTPException, ConnectionError) as error:
         raise BadRequest("The body ended before it was complete.") from error
     return b"".join(parts)

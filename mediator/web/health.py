@@ -55,14 +55,22 @@ def _answer(wrong: dict[str, str], scripts: dict[str, str] | None = None) -> web
 async def metrics(request: web.Request) -> web.Response:
     """The page that Prometheus scrapes."""
     services = request.app[SERVICES]
-    await _refresh(services)
+    _count_scripts(services)
+    await _count_deliveries(services)
     return web.Response(
         body=await asyncio.to_thread(services.metrics.page),
         headers={"Content-Type": CONTENT_TYPE},
     )
 
 
-async def _refresh(services: Services) -> None:
+def _count_scripts(services: Services) -> None:
+    scripts = services.scripts.catalog.scripts.values()
+    for ready in (True, False):
+        count = sum(script.ready is ready for script in scripts)
+        services.metrics.scripts.labels(str(ready).lower()).set(count)
+
+
+async def _count_deliveries(services: Services) -> None:
     """Gauges that are read from the store when asked. Without it the rest is still worth having."""
     try:
         backlog = await services.store.backlog()
@@ -75,7 +83,3 @@ async def _refresh(services: Services) -> None:
     oldest = backlog.oldest_pending
     age = 0.0 if oldest is None else (services.clock.now() - oldest).total_seconds()
     gauges.oldest.set(max(0.0, age))
-    scripts = services.scripts.catalog.scripts.values()
-    for ready in (True, False):
-        count = sum(script.ready is ready for script in scripts)
-        gauges.scripts.labels(str(ready).lower()).set(count)

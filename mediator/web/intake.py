@@ -8,74 +8,42 @@ answered with success before the store has committed it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TypeVar
 
 import structlog
 import uuid_utils
 from aiohttp import web
 
 from mediator.catalog.scripts import Script
-from mediator.errors import (
-    Draining,
-    Forbidden,
-    MediatorError,
-    NotFound,
-    NotReady,
-    Unauthenticated,
-)
+from mediator.errors import Forbidden, MediatorError, NotFound, NotReady
 from mediator.model.deliveries import Accepted, NewDelivery, TicketFields
 from mediator.model.policies import Policy
 from mediator.model.signatures import Verified, check_body
 from mediator.model.tickets import Ticket, read_ticket
+from mediator.web.admission import admit, tell_refused
 from mediator.web.answers import Answerer
-from mediator.web.handover import (
-    Call,
-    check_length,
-    read_body,
-    read_preference,
-    read_query,
-)
-from mediator.web.problems import problem_of
+from mediator.web.handover import Call, Preference, read_body, read_preference, read_query
 from mediator.web.services import SERVICES, Services
 
 _log = structlog.get_logger()
 
+T = TypeVar("T")
 TEST = "TEST"
 """The event of SecureChange's Test button."""
 _TEST_ROOT = "ticket_info"
-_QUICK_TO_READ = 65536
-"""Bytes; a larger ticket is read in a thread, so that others are answered meanwhile."""
+_QUICK = 65536
+"""Bytes; a larger ticket is hashed and read in a thread, so that others are answered meanwhile."""
 
 
 async def hand_over(request: web.Request) -> web.StreamResponse:
-    """Take one delivery, or refuse it and count why."""
-    services = request.app[SERVICES]
+    """Take one delivery, or refuse it and tell why."""
     try:
-        return await _Intake(services, request).take()
+        return await _Intake(request.app[SERVICES], request).take()
     except MediatorError as error:
-        services.metrics.rejected.labels(int(error.status)).inc()
-        if isinstance(error, Unauthenticated):
-            services.metrics.signature_failures.labels(error.reason).inc()
-        _log.warning(
-            "hand-over refused",
-            script=request.match_info["script"][:100],
-            status=int(error.status),
-            reason=error.detail,
-            remote=request.remote,
-        )
+        tell_refused(request, error)
         raise
-
-
-async def expect(request: web.Request) -> web.StreamResponse | None:
-    """Before `100 Continue`: a body that is too large is refused unsent."""
-    try:
-        check_length(request, request.app[SERVICES].body_limit)
-    except MediatorError as error:
-        return problem_of(error)
-    assert request.transport is not None  # noqa: S101 - the request has just arrived on it
-    request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +54,21 @@ class _Intake:
     async def take(self) -> web.StreamResponse:
         """Check, keep, answer."""
         services, request = self.services, self.request
-        if services.draining:
-            raise Draining("The mediator is shutting down; try again in a few seconds.")
-        check_length(request, services.body_limit)
-        now = services.clock.now()
-        verified = self._authenticate(now)
-        body = await read_body(request, services.body_limit)
-        check_body(verified.digest, body)
+        verified = admit(request)
+        body = await read_body(request, services.body_limit, seconds=services.body_seconds)
+        await _in_thread_if_large(body, lambda: check_body(verified.digest, body))
         script = self._script(verified)
         if not script.ready:
             raise NotReady(f"The script {script.name} is not ready: {script.problem}")
         policy = script.policy
         call = read_query(request.rel_url.raw_query_string)
         ticket = await _read(body, policy, call)
+        preference = read_preference(request.headers.get("Prefer", ""))
         new = self._delivery(
-            verified, body, script, policy=policy, call=call, ticket=ticket, now=now
+            verified, body, script, call=call, ticket=ticket, preference=preference
         )
         accepted = await self._keep(new)
-        preference = read_preference(request.headers.get("Prefer", ""))
         return await Answerer(services, request, policy).answer(new, accepted, preference)
-
-    def _authenticate(self, now: datetime) -> Verified:
-        request = self.request
-        return self.services.verifier.verify(
-            method=request.method, target=request.raw_path, headers=request.headers, now=now
-        )
 
     def _script(self, verified: Verified) -> Script:
         """By name from the catalog; a path is never made from the request."""
@@ -132,12 +90,13 @@ class _Intake:
         body: bytes,
         script: Script,
         *,
-        policy: Policy,
         call: Call,
         ticket: Ticket,
-        now: datetime,
+        preference: Preference,
     ) -> NewDelivery:
-        interactive = policy.kind.interactive or _is_test(call, ticket)
+        now = self.services.clock.now()  # not when it began to arrive: a body may take a while
+        interactive = script.policy.kind.interactive or _is_test(call, ticket)
+        patience = preference.patience(script.policy.timeout)
         window = self.services.deduplicate
         return NewDelivery(
             id=str(uuid_utils.uuid7()),
@@ -157,7 +116,7 @@ class _Intake:
             key_id=verified.key.id,
             idempotency_key=verified.idempotency_key,
             interactive=interactive,
-            expires=now + policy.timeout if interactive else None,
+            expires=now + patience if interactive else None,
             deduplicate_since=now - window if window and not interactive else None,
         )
 
@@ -183,6 +142,8 @@ def _is_test(call: Call, ticket: Ticket) -> bool:
 async def _read(body: bytes, policy: Policy, call: Call) -> Ticket:
     """The ticket, looked at. The Test button sends `<ticket_info/>` whatever the kind."""
     roots = (*policy.roots, _TEST_ROOT) if call.event == TEST else policy.roots
-    if len(body) <= _QUICK_TO_READ:
-        return read_ticket(body, roots=roots)
-    return await asyncio.to_thread(read_ticket, body, roots=roots)
+    return await _in_thread_if_large(body, lambda: read_ticket(body, roots=roots))
+
+
+async def _in_thread_if_large(body: bytes, work: Callable[[], T]) -> T:
+    return work() if len(body) <= _QUICK else await asyncio.to_thread(work)

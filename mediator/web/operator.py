@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 from aiohttp import web
 from pydantic import BaseModel
@@ -25,12 +27,13 @@ async def list_deliveries(request: web.Request) -> web.Response:
     require(request, Role.VIEWER)
     services = request.app[SERVICES]
     search = read_search(request.query, now=services.clock.now())
-    found = await services.store.search(search)
-    full = len(found) == search.limit
+    # One more than asked for tells whether there is a next page.
+    found = await services.store.search(replace(search, limit=search.limit + 1))
+    page = found[: search.limit]
     return _json(
         DeliveryList(
-            items=[document(delivery, outputs=False) for delivery in found],
-            next=str(found[-1].seq) if full else None,
+            items=[document(delivery, outputs=False) for delivery in page],
+            next=str(page[-1].seq) if len(found) > len(page) else None,
         )
     )
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from mediator.errors import MediatorError, TooLarge, Unauthenticated
+from mediator.errors import MediatorError, TooLarge, TooSlow, Unauthenticated
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = structlog.get_logger()
@@ -30,7 +30,7 @@ def problem_of(error: MediatorError) -> web.Response:
     response = problem(error.status, error.detail, retry_after=error.retry_after)
     if isinstance(error, Unauthenticated):
         response.headers["WWW-Authenticate"] = "Bearer" if error.reason == "token" else "Signature"
-    if isinstance(error, TooLarge):
+    if isinstance(error, TooLarge | TooSlow):
         response.force_close()  # the rest of the body is not worth reading
     return response
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -54,8 +55,12 @@ class Services:
     deduplicate: timedelta
     checks: Mapping[str, Check]
     """readiness, part by part"""
+    body_seconds: float = 60.0
+    """how long a ticket may take to arrive"""
     draining: bool = False
-    """set when the daemon goes down: nothing new is taken"""
+    """true when the daemon goes down: nothing new is taken"""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """set when the daemon goes down and nothing runs any more: waiting has no sense"""
 
 
 SERVICES = web.AppKey("services", Services)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import structlog
 from aiohttp import web
 
 from mediator.errors import Forbidden, Unauthenticated
 from mediator.settings.tree import Role
 from mediator.web.services import SERVICES, Holder
 
-_log = structlog.get_logger()
 _SCHEME = "bearer "
 
 

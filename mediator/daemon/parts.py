@@ -1,0 +1,123 @@
+"""Which parts a mediator is made of, by the settings."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import uuid_utils
+
+from mediator.catalog.directory import ScriptsDirectory
+from mediator.clock import SystemClock
+from mediator.daemon.live_scripts import LiveScripts
+from mediator.dispatch.attempt import AttemptMaker
+from mediator.dispatch.dispatcher import Dispatcher
+from mediator.dispatch.slots import Slots
+from mediator.errors import StoreUnavailable
+from mediator.metrics import Metrics
+from mediator.model.signatures import Key, Verifier
+from mediator.runners.process import ProcessRunner
+from mediator.settings.secrets import Secrets, read_secrets
+from mediator.settings.tree import Auth, Settings
+from mediator.storage.port import DeliveryStore
+from mediator.storage.store import SqliteStore
+from mediator.web.services import Check, Holder, Services
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """The parts of one mediator, none of them started."""
+
+    store: DeliveryStore
+    scripts: LiveScripts
+    runner: ProcessRunner
+    slots: Slots
+    dispatcher: Dispatcher
+    services: Services
+
+
+def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
+    """Make the parts. Reads the secrets; raises `SettingsError` when one is not there."""
+    secrets = read_secrets(settings.auth)
+    clock, metrics = SystemClock(), Metrics()
+    store = SqliteStore(settings.store.path)
+    scripts = LiveScripts(ScriptsDirectory(settings=settings))
+    runner = ProcessRunner(settings.dispatch.work_directory)
+    slots = _slots(settings, metrics)
+    maker = AttemptMaker(
+        store=store,
+        runner=runner,
+        metrics=metrics,
+        clock=clock,
+        daemon_environment=dict(environ),
+    )
+    dispatcher = Dispatcher(
+        owner=f"{socket.gethostname()}-{os.getpid()}-{uuid_utils.uuid4().hex[:8]}",
+        store=store,
+        scripts=scripts,
+        slots=slots,
+        maker=maker,
+        metrics=metrics,
+        clock=clock,
+    )
+    services = Services(
+        store=store,
+        scripts=scripts,
+        verifier=_verifier(settings.auth, secrets),
+        holders=_holders(settings.auth, secrets),
+        metrics=metrics,
+        clock=clock,
+        body_limit=settings.http.body_limit,
+        deduplicate=settings.dispatch.deduplicate,
+        checks=_checks(store, dispatcher),
+    )
+    return Parts(
+        store=store,
+        scripts=scripts,
+        runner=runner,
+        slots=slots,
+        dispatcher=dispatcher,
+        services=services,
+    )
+
+
+def _slots(settings: Settings, metrics: Metrics) -> Slots:
+    trigger, interactive = settings.dispatch.slots, settings.dispatch.interactive_slots
+    slots = Slots(trigger=trigger, interactive=interactive)
+    metrics.slots.labels("trigger").set(trigger)
+    metrics.slots.labels("interactive").set(interactive)
+    running = metrics.running
+    running.labels("trigger").set_function(lambda: slots.running(interactive=False))
+    running.labels("interactive").set_function(lambda: slots.running(interactive=True))
+    return slots
+
+
+def _verifier(auth: Auth, secrets: Secrets) -> Verifier:
+    keys = [
+        Key(id=key.id, secret=secrets.keys[key.id].reveal().encode(), scripts=key.scripts)
+        for key in auth.keys
+    ]
+    return Verifier(keys, window=auth.window)
+
+
+def _holders(auth: Auth, secrets: Secrets) -> tuple[Holder, ...]:
+    return tuple(
+        Holder(name=token.name, role=token.role, secret=secrets.tokens[token.name])
+        for token in auth.tokens
+    )
+
+
+def _checks(store: DeliveryStore, dispatcher: Dispatcher) -> dict[str, Check]:
+    async def writable() -> str:
+        try:
+            await store.probe()
+        except StoreUnavailable as error:
+            return error.detail
+        return ""
+
+    async def looking() -> str:
+        return "" if dispatcher.alive else "it has not looked for work for a while"
+
+    return {"store": writable, "dispatcher": looking}
