@@ -7,7 +7,7 @@
 # timeout = "30s"
 # retry = { attempts = 3, first = "1s" }
 # ///
-"""A script as SecureChange runs it: the ticket on stdin, the event in SCW_EVENT, arguments as usual."""
+"""A script as SecureChange runs it: ticket on stdin, event in SCW_EVENT, arguments as usual."""
 
 import os
 import sys
