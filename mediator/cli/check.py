@@ -2,21 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import typer
+from rich.table import Table
 
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.cli.options import Config, settings
-from mediator.settings.secrets import read_secrets
+from mediator.cli.checking import Finding, Grade, findings, intention
+from mediator.cli.failures import FAILED, SETTINGS
+from mediator.cli.options import Config, settings, settings_file
+from mediator.cli.printing import AsJson, cell, show, show_json, table
+
+_STYLES = {Grade.OK: "green", Grade.WARNING: "yellow"}
+app = typer.Typer(add_completion=False)
 
 
-def check(config: Config = None) -> None:
-    """Check the settings, the secrets and the scripts; exit 0 when all is well."""
+@app.command(epilog="Example: mediator check --config mediator.yaml && mediator serve")
+def check(*, config: Config = None, as_json: AsJson = False) -> None:
+    """Check the settings, the secrets, the directories and the scripts.
+
+    Everything that is wrong is said in one run, unless the settings cannot be
+    read. Exits with 0 when all is well or there are only warnings, with 1 when
+    a script is not ready, with 78 when serve would not start. Changes nothing.
+    """
     loaded = settings(config)
-    read_secrets(loaded.auth)
-    catalog = ScriptsDirectory(settings=loaded).load()
-    for script in catalog.scripts.values():
-        print(f"{script.name}: {script.problem or 'ready'}")  # noqa: T201 - the command's output
-    for warning in catalog.warnings:
-        print(f"warning: {warning}")  # noqa: T201 - the command's output
-    if not all(script.ready for script in catalog.scripts.values()):
-        raise typer.Exit(1)
+    found = list(findings(loaded))
+    code = exit_code(found)
+    conclusion = _conclusion(code, intention(loaded))
+    if as_json:
+        show_json(_document(found, code, conclusion, settings_file(config)))
+    else:
+        show(listing(found), cell(""), cell(conclusion))
+    raise typer.Exit(code)
+
+
+def exit_code(found: Sequence[Finding]) -> int:
+    """The worst of what was found, as an exit code."""
+    grades = {finding.grade for finding in found}
+    if Grade.ERROR in grades:
+        return SETTINGS
+    return FAILED if Grade.NOT_READY in grades else 0
+
+
+def listing(found: Sequence[Finding]) -> Table:
+    """A line for each finding."""
+    made = table("WHAT", "STATE", "DETAIL", whole=("STATE",))
+    for finding in found:
+        style = _STYLES.get(finding.grade, "bold red")
+        made.add_row(cell(finding.what), cell(finding.grade, style), cell(finding.detail))
+    return made
+
+
+def _conclusion(code: int, would: str) -> str:
+    if code == SETTINGS:
+        return "mediator serve would not start: put the errors above right first."
+    if code == FAILED:
+        return f"{would} Scripts that are not ready are refused with 409 until they are put right."
+    return would
+
+
+def _document(
+    found: Sequence[Finding], code: int, conclusion: str, file: Path | None
+) -> dict[str, object]:
+    return {
+        "ok": code == 0,
+        "settings": None if file is None else str(file),
+        "items": [
+            {"what": finding.what, "state": finding.grade, "detail": finding.detail}
+            for finding in found
+        ],
+        "next": None,
+        "conclusion": conclusion,
+    }

@@ -2,44 +2,115 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 import mediator
-from mediator.cli import check, new_key, serve
-from mediator.errors import MediatorError, SettingsError
+from mediator.cli.failures import USAGE, exit_code_of
+from mediator.cli.lazy import LazyCommand
+from mediator.errors import MediatorError
 
-EX_CONFIG = 78
-"""sysexits.h: the settings are wrong"""
+_CLICK_USAGE = 2  # what typer gives every error in how a command was written
+_INTERRUPTED = 130  # 128 and SIGINT, as shells tell it
+COMMANDS = (
+    ("serve", "mediator.cli.serve", "Run the mediator until SIGTERM or Ctrl-C."),
+    ("check", "mediator.cli.check", "Check the settings, the secrets and the scripts."),
+    ("run", "mediator.cli.run", "Run a script once, here, as the mediator would."),
+    ("send", "mediator.cli.send", "Hand a ticket to a running mediator, as the shim would."),
+    ("scripts", "mediator.cli.scripts", "List the scripts of a running mediator, or show one."),
+    ("deliveries", "mediator.cli.deliveries", "List, show, retry and cancel deliveries."),
+    ("new-key", "mediator.cli.new_key", "Make the secret of a key or a token."),
+)
+"""Name, module, and the line in the list of commands."""
+
+
+class _Commands(TyperGroup):
+    """The commands, none of them imported yet."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, module, summary in COMMANDS:
+            self.add_command(LazyCommand(name, module=module, summary=summary))
+
 
 app = typer.Typer(
     name="mediator",
-    help="Carries SecureChange ticket events out of TOS Aurora and runs their scripts.",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    epilog="Exit codes and examples: docs/cli.md, and --help of each command.",
 )
-app.command("serve")(serve.serve)
-app.command("check")(check.check)
-app.command("new-key")(new_key.new_key)
 
 
-@app.callback(invoke_without_command=True)
-def _root(
-    *,
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(mediator.__version__)  # noqa: T201 - this is the command's output
         raise typer.Exit
 
 
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Carry SecureChange ticket events out of TOS Aurora, run their scripts, and lose none.
+
+    serve is the daemon. check, run and send help to set it up and to write
+    scripts. scripts and deliveries ask a running mediator, which they find by
+    --url and --token-file, or by its settings file on the same machine.
+    """
+    del version
+
+
 def main() -> None:
     """Run the command; an error of ours is lines on stderr and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A ticket's subject must not fail a command only because the terminal is not UTF-8.
+            stream.reconfigure(errors="backslashreplace")
+    raise SystemExit(_run())
+
+
+def _run() -> int:
     try:
-        app()
+        code = get_command(app)(prog_name="mediator", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _nobody_reads()
+    except typer.Abort:
+        return _INTERRUPTED
+    except typer.TyperException as error:
+        return _misused(error)
     except MediatorError as error:
         for line in str(error).splitlines():
             print(f"mediator: {line}", file=sys.stderr)  # noqa: T201 - the command's own voice
-        raise SystemExit(EX_CONFIG if isinstance(error, SettingsError) else 1) from None
+        return exit_code_of(error)
+    return code if isinstance(code, int) else 0
+
+
+def _misused(error: typer.TyperException) -> int:
+    """How the command was written is wrong: typer's explanation, and the exit code of our own."""
+    show = getattr(error, "show", None)
+    if show is None:
+        print(f"mediator: {error.message}", file=sys.stderr)  # noqa: T201 - the command's own voice
+    else:
+        show()
+    return USAGE if error.exit_code == _CLICK_USAGE else error.exit_code
+
+
+def _nobody_reads() -> int:
+    """As `| head` wants it: silently. What is still buffered goes nowhere at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1

@@ -8,14 +8,25 @@ import os
 import sys
 from collections.abc import Mapping
 
+import typer
+
 from mediator import logs
 from mediator.cli.options import Config, settings
 from mediator.daemon.daemon import Daemon
 from mediator.settings.tree import LogFormat, Settings
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command(epilog="Example: mediator serve --config /etc/mediator/mediator.yaml")
 def serve(config: Config = None) -> None:
-    """Run the mediator until SIGTERM or Ctrl-C."""
+    """Run the mediator until SIGTERM or Ctrl-C.
+
+    At the first signal nothing new is taken and what runs may end within
+    dispatch.drain; at the second it is cut short, and made again at the next
+    start. SIGHUP reads the scripts again. When it takes work it says so in one
+    line on stdout, which is JSON where no terminal is.
+    """
     loaded = settings(config)
     log_as_asked(loaded)
     with asyncio.Runner() as runner:

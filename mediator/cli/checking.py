@@ -1,0 +1,127 @@
+"""What `mediator check` looks at: everything that would stop the daemon, or a script.
+
+Nothing is changed: no directory is made, no database opened, no port bound, because a mediator
+with the same settings may be running.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from mediator.catalog.directory import ScriptsDirectory
+from mediator.catalog.scripts import Script
+from mediator.errors import SettingsError
+from mediator.settings.secrets import read_secrets
+from mediator.settings.tree import Settings
+
+
+class Grade(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """it works, and somebody should know"""
+    NOT_READY = "not ready"
+    """a script cannot run; the others can"""
+    ERROR = "error"
+    """`mediator serve` would not start"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    grade: Grade
+    detail: str = ""
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Everything, in the order in which the daemon would need it."""
+    yield from _secrets(settings)
+    store, work = settings.store.path, settings.dispatch.work_directory
+    yield _directory("store.url", store.parent, _file_problem(store))
+    yield _directory("dispatch.work_directory", work)
+    yield from _scripts(settings)
+
+
+def intention(settings: Settings) -> str:
+    """What `mediator serve` would do with these settings, in one sentence."""
+    http = settings.http
+    port = "any free port" if http.port == 0 else f"port {http.port}"
+    return (
+        f"mediator serve listens on {http.host}, {port}, runs the scripts of"
+        f" {settings.scripts.directory}, and keeps deliveries in {settings.store.path}."
+    )
+
+
+def _secrets(settings: Settings) -> Iterator[Finding]:
+    auth = settings.auth
+    try:
+        read_secrets(auth)
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            yield Finding(what="secrets", grade=Grade.ERROR, detail=line)
+    else:
+        count = f"{len(auth.keys)} of auth.keys, {len(auth.tokens)} of auth.tokens"
+        yield Finding(what="secrets", grade=Grade.OK, detail=count)
+    if not auth.tokens:
+        detail = "auth.tokens names none: the operator API is closed, and its commands with it."
+        yield Finding(what="tokens", grade=Grade.WARNING, detail=detail)
+
+
+def _directory(key: str, directory: Path, problem: str = "") -> Finding:
+    problem = problem or _not_writable(directory)
+    if problem:
+        return Finding(what=key, grade=Grade.ERROR, detail=problem)
+    is_there = directory.exists()
+    return Finding(
+        what=key,
+        grade=Grade.OK,
+        detail=f"{directory} {'can be written' if is_there else 'will be made'}",
+    )
+
+
+def _not_writable(directory: Path) -> str:
+    """Why nothing can be made in `directory`, which need not exist yet."""
+    nearest = next(path for path in (directory, *directory.parents) if path.exists())
+    if not nearest.is_dir():
+        return f"{nearest} is not a directory; name another place."
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return f"{nearest} cannot be written by this user; give it to the mediator's."
+    return ""
+
+
+def _file_problem(file: Path) -> str:
+    if not file.exists():
+        return ""
+    if not file.is_file():
+        return f"{file} is not a file; name another place."
+    if not os.access(file, os.R_OK | os.W_OK):
+        return f"{file} cannot be written by this user; give it to the mediator's."
+    return ""
+
+
+def _scripts(settings: Settings) -> Iterator[Finding]:
+    try:
+        catalog = ScriptsDirectory(settings=settings).load()
+    except SettingsError as error:
+        yield Finding(what="scripts", grade=Grade.ERROR, detail=str(error))
+        return
+    yield from map(_script, catalog.scripts.values())
+    if not catalog.scripts:
+        detail = f"{catalog.directory} holds no script yet."
+        yield Finding(what="scripts", grade=Grade.WARNING, detail=detail)
+    for warning in catalog.warnings:
+        yield Finding(what="scripts", grade=Grade.WARNING, detail=warning)
+
+
+def _script(script: Script) -> Finding:
+    if script.problem:
+        return Finding(what=script.name, grade=Grade.NOT_READY, detail=script.problem)
+    grade = Grade.WARNING if script.warning else Grade.OK
+    return Finding(what=script.name, grade=grade, detail=script.warning or script.description)

@@ -1,0 +1,140 @@
+"""Talking to a running mediator over HTTP; what goes wrong is one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from yarl import URL
+
+from mediator.cli.failures import NOT_NOW, Failure, Refused
+from mediator.cli.target import Target
+from mediator.errors import SettingsError
+
+_CONNECT = 10.0
+"""Seconds to get a connection."""
+_ANSWER = 60.0
+"""Seconds for a whole answer of the operator API."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What the mediator answered, with a status below 400."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object in it. Raises `Failure` when there is none: it is no mediator."""
+        found = _object(self.body)
+        if found is None:
+            raise Failure("what answered at this URL is not a mediator: its answer is not JSON.")
+        return found
+
+
+@asynccontextmanager
+async def connect(target: Target) -> AsyncIterator[Connection]:
+    """Open a connection for several calls. Raises `SettingsError` for a bad certificate file."""
+    connector = aiohttp.TCPConnector(ssl=_trust(target))
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=True) as session:
+        yield Connection(session, target)
+
+
+class Connection:
+    """Calls to one mediator. Each raises `Refused`, or `Failure` when it cannot be reached."""
+
+    def __init__(self, session: aiohttp.ClientSession, target: Target) -> None:
+        self._session = session
+        self._target = target
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The document at `path` of the operator API."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        return (await self.exchange("GET", target, headers=self._bearer())).document()
+
+    async def post(self, path: str) -> dict[str, Any]:
+        """Have the operator API do something; the document it answers."""
+        return (await self.exchange("POST", path, headers=self._bearer())).document()
+
+    async def exchange(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        seconds: float = _ANSWER,
+    ) -> Answer:
+        """One request and its answer; `target` is sent exactly as it is, `seconds` are for all."""
+        url = URL(self._target.url + target, encoded=True)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT)
+        try:
+            async with self._session.request(
+                method, url, headers=headers, data=body, timeout=timeout, allow_redirects=False
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from error
+        if response.status >= 300:
+            raise self._refused(response.status, content)
+        return Answer(status=response.status, headers=response.headers, body=content)
+
+    def _bearer(self) -> dict[str, str]:
+        token = self._target.token
+        return {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
+
+    def _refused(self, status: int, body: bytes) -> Refused:
+        detail = (_object(body) or {}).get("detail")
+        if not isinstance(detail, str):
+            detail = (
+                f"{self._target.url} answered with status {status} and no reason; is it a mediator?"
+            )
+        return Refused(detail, status=status)
+
+    def _unreachable(self, error: Exception) -> Failure:
+        return Failure(
+            f"the mediator at {self._target.url} cannot be reached ({_why(error)}): is"
+            " `mediator serve` running there? Say where it is with --url or MEDIATOR_URL.",
+            exit_code=NOT_NOW,
+        )
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _why(error: Exception) -> str:
+    """The cause in a few words, without aiohttp's repetition of the address."""
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        return "it did not answer in time"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its host name is unknown here"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not trusted: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        return os.strerror(number).lower() if number else str(error.os_error)
+    return str(error) or type(error).__name__
+
+
+def _trust(target: Target) -> ssl.SSLContext | bool:
+    if target.ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=target.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        message = f"--ca-file: {target.ca_file} holds no certificates that can be read ({error})."
+        raise SettingsError(message) from error
