@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from mediator.catalog.scripts import Script
 from mediator.clock import Clock
@@ -17,7 +17,7 @@ from mediator.dispatch.verdicts import cut_short, judge
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.attempts import Ended, Outcome
-from mediator.model.deliveries import Claim, Verdict
+from mediator.model.deliveries import Claim, State, Verdict
 from mediator.model.policies import Policy
 from mediator.runners.port import Run, Runner
 from mediator.storage.port import DeliveryStore, Finish
@@ -58,13 +58,15 @@ class AttemptMaker:
         log.info("attempt started")
         ended = await self._run(claim, script, policy, stop)
         verdict = self._verdict(ended, claim, policy, stop)
-        await self._record(claim, ended, verdict)
-        self._count(claim, ended, verdict, (self.clock.now() - started).total_seconds())
-        _tell(log, ended, verdict)
+        state = await self._record(claim, ended, verdict)
+        self._count(claim, ended, state, (self.clock.now() - started).total_seconds())
+        _tell(log, ended, verdict, state)
 
     async def _run(self, claim: Claim, script: Script, policy: Policy, stop: Stop) -> Ended:
-        run = _described(claim, script, policy, self.daemon_environment)
+        if stop.event.is_set():  # claimed in the moment of the shutdown
+            return Ended(outcome=Outcome.CANCELLED, reason="stopped before it started")
         try:
+            run = _described(claim, script, policy, self.daemon_environment)
             return await self.runner.run(run, stop=stop.event)
         except Exception as error:  # noqa: BLE001 - a fault here costs this attempt, not the daemon
             _bound(claim).exception("runner failed")
@@ -79,8 +81,11 @@ class AttemptMaker:
             return cut_short(now=now)
         return judge(ended, claim.delivery, policy, now=now)
 
-    async def _record(self, claim: Claim, ended: Ended, verdict: Verdict) -> None:
-        """Record it, however long the store is away: the script has run, and this is the proof."""
+    async def _record(self, claim: Claim, ended: Ended, verdict: Verdict) -> State | None:
+        """Record it, however long the store is away: the script has run, and this is the proof.
+
+        The state of the delivery then; None when another dispatcher has taken it over.
+        """
         finish = Finish(
             delivery_id=claim.delivery.id,
             owner=claim.owner,
@@ -89,25 +94,29 @@ class AttemptMaker:
             ended=ended,
             verdict=verdict,
         )
-        async for attempt in AsyncRetrying(
+        recording = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailable),
             wait=wait_exponential_jitter(initial=0.1, max=10),
-        ):
-            with attempt:
-                if not await self.store.finish(finish):
-                    _bound(claim).warning("attempt no longer ours; its end was not recorded")
+            before_sleep=self._not_recorded,
+        )
+        return await recording(self.store.finish, finish)
+
+    def _not_recorded(self, call: RetryCallState) -> None:
+        self.metrics.store_errors.inc()
+        problem = call.outcome and call.outcome.exception()
+        _log.error("attempt not recorded yet", reason=str(problem), tries=call.attempt_number)
 
     def _starting(self, claim: Claim, started: datetime) -> None:
         if claim.number == 1:
             waited = (started - claim.delivery.received).total_seconds()
             self.metrics.delay.labels(claim.delivery.script).observe(max(0.0, waited))
 
-    def _count(self, claim: Claim, ended: Ended, verdict: Verdict, seconds: float) -> None:
+    def _count(self, claim: Claim, ended: Ended, state: State | None, seconds: float) -> None:
         script = claim.delivery.script
         self.metrics.attempts.labels(script, ended.outcome).inc()
         self.metrics.duration.labels(script).observe(max(0.0, seconds))
-        if verdict.state.ended:
-            self.metrics.ended.labels(script, verdict.state).inc()
+        if state is not None and state.ended:
+            self.metrics.ended.labels(script, state).inc()
 
 
 def _bound(claim: Claim) -> structlog.typing.FilteringBoundLogger:
@@ -134,14 +143,16 @@ def _described(claim: Claim, script: Script, policy: Policy, daemon: Mapping[str
     )
 
 
-def _tell(log: structlog.typing.FilteringBoundLogger, ended: Ended, verdict: Verdict) -> None:
-    fields = {
-        "outcome": str(ended.outcome),
-        "exit_code": ended.exit_code,
-        "state": str(verdict.state),
-    }
-    if ended.outcome is Outcome.OK:
-        log.info("attempt ended", **fields)
+def _tell(
+    log: structlog.typing.FilteringBoundLogger, ended: Ended, verdict: Verdict, state: State | None
+) -> None:
+    fields = {"outcome": str(ended.outcome), "exit_code": ended.exit_code}
+    if state is None:
+        log.warning("attempt ended, but it was no longer ours", **fields)
+    elif ended.outcome is Outcome.OK:
+        log.info("attempt ended", **fields, state=str(state))
     else:
-        due = verdict.due.isoformat() if verdict.due else None
-        log.warning("attempt ended", **fields, reason=ended.reason, next_attempt=due)
+        due = verdict.due.isoformat() if verdict.due and state is verdict.state else None
+        log.warning(
+            "attempt ended", **fields, state=str(state), reason=ended.reason, next_attempt=due
+        )

@@ -15,7 +15,7 @@ from tenacity.wait import wait_exponential
 from mediator.model.policies import Retry
 
 JITTER = 0.2
-"""Each wait is longer by a random part of itself, up to this."""
+"""Each wait is shorter by a random part of itself, up to this, so that not all come at once."""
 
 
 def next_attempt(
@@ -23,7 +23,7 @@ def next_attempt(
 ) -> datetime | None:
     """When to try again after `failures` (1 or more) failed attempts; None: the budget is spent.
 
-    Waits grow from `first` by doubling up to `longest`, plus jitter. No attempt starts later than
+    Waits grow from `first` by doubling up to `longest`, less jitter. No attempt starts later than
     `total` after `budget_start`.
     """
     state = call_state(failures, (now - budget_start).total_seconds())
@@ -36,7 +36,7 @@ def next_attempt(
 def _wait(retry: Retry, state: RetryCallState) -> float:
     first, longest = retry.first.total_seconds(), retry.longest.total_seconds()
     base = float(wait_exponential(multiplier=first, max=longest)(state))
-    return base + float(wait_random(0, base * JITTER)(state))
+    return float(wait_random(base * (1 - JITTER), base)(state))
 
 
 def call_state(failures: int, seconds: float) -> RetryCallState:

@@ -30,6 +30,12 @@ class Slots:
         """Attempts of this kind running."""
         return self._busy[interactive]
 
+    def fits(self, script: Script, *, interactive: bool) -> bool:
+        """Whether an attempt of this script may start now."""
+        return self.free(interactive=interactive) > 0 and (
+            self._limit(script) > self._scripts[script.name]
+        )
+
     def room(self, scripts: Mapping[str, Script]) -> dict[str, int]:
         """Script → attempts of it that may start; scripts that are not ready have no entry."""
         return {

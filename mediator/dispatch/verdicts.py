@@ -18,7 +18,8 @@ def judge(ended: Ended, delivery: Delivery, policy: Policy, *, now: datetime) ->
         return Verdict(state=State.CANCELLED, error="cancelled while it ran")
     if delivery.interactive:
         return Verdict(state=State.DEAD, charged=True, error=ended.reason)
-    if ended.exit_code in policy.give_up_on:
+    # What a script exits with after the mediator stopped it says nothing of the ticket.
+    if ended.outcome is Outcome.FAILED and ended.exit_code in policy.give_up_on:
         error = f"{ended.reason}; the policy gives up on this exit code"
         return Verdict(state=State.DEAD, charged=True, error=error)
     due = next_attempt(

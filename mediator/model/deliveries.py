@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -34,7 +34,7 @@ class State(StrEnum):
 ENDED = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})
 
 LEGAL: Mapping[State, frozenset[State]] = {
-    State.PENDING: frozenset({State.PENDING, State.RUNNING, State.CANCELLED, State.DEAD}),
+    State.PENDING: frozenset({State.PENDING, State.RUNNING, State.CANCELLED}),
     State.RUNNING: frozenset({State.PENDING, State.SUCCEEDED, State.DEAD, State.CANCELLED}),
     State.SUCCEEDED: frozenset({State.PENDING}),
     State.DEAD: frozenset({State.PENDING}),
@@ -171,8 +171,3 @@ class Claim:
     def number(self) -> int:
         """The number of the attempt about to start: 1, 2, ..."""
         return self.delivery.attempts_made
-
-
-def oldest_first(deliveries: Iterable[Delivery]) -> list[Delivery]:
-    """In the order they became due, arrival order among equals."""
-    return sorted(deliveries, key=lambda d: (d.due or d.received, d.seq))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from mediator.errors import KeyReused
 from mediator.model.deliveries import Accepted, NewDelivery, Repeat, State
+from mediator.storage.columns import Instant
 from mediator.storage.rows import new_row
+from mediator.storage.states import in_state
 from mediator.storage.tables import deliveries, tickets
 
 _c = deliveries.c
@@ -20,6 +24,10 @@ _c = deliveries.c
 class _Known:
     id: str
     content: bytes
+    received: datetime
+
+
+_Contents = defaultdict[bytes, list[_Known]]
 
 
 def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | KeyReused]:
@@ -28,22 +36,20 @@ def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | Ke
     by_key = _sent_before(conn, batch)
     by_content = _same_content(conn, batch, contents)
     answers: list[Accepted | KeyReused] = []
-    rows: list[dict[str, Any]] = []
-    bodies: list[bytes] = []
+    kept: list[tuple[NewDelivery, bytes]] = []
     for new, content in zip(batch, contents, strict=True):
         key = (new.key_id, new.idempotency_key)
         if (known := by_key.get(key)) is not None:
             answers.append(_resent(known, content))
-        elif new.deduplicate_since is not None and content in by_content:
-            answers.append(Accepted(id=by_content[content], repeat=Repeat.DUPLICATE))
+        elif (first := _first(by_content[content], new.deduplicate_since)) is not None:
+            answers.append(Accepted(id=first.id, repeat=Repeat.DUPLICATE))
         else:
-            by_key[key] = _Known(new.id, content)
-            if new.deduplicate_since is not None:
-                by_content[content] = new.id
-            rows.append(new_row(new, content))
-            bodies.append(new.body)
+            by_key[key] = _Known(new.id, content, new.received)
+            if not new.interactive:
+                by_content[content].append(by_key[key])
+            kept.append((new, content))
             answers.append(Accepted(id=new.id, repeat=Repeat.NEW))
-    _insert(conn, rows, bodies)
+    _insert(conn, kept)
     return answers
 
 
@@ -56,45 +62,66 @@ def _resent(known: _Known, content: bytes) -> Accepted | KeyReused:
     return Accepted(id=known.id, repeat=Repeat.RESENT)
 
 
+def _first(same: Sequence[_Known], since: datetime | None) -> _Known | None:
+    """The oldest in the window that begins after `since`; None without a window."""
+    if since is None:
+        return None
+    return next((known for known in same if known.received > since), None)
+
+
+_BY_KEY = select(_c.key_id, _c.idempotency_key, _c.id, _c.content, _c.received).where(
+    _c.idempotency_key.in_(bindparam("keys", expanding=True))
+)
+_BY_CONTENT = (
+    select(_c.content, _c.id, _c.received)
+    .where(
+        _c.content.in_(bindparam("contents", expanding=True)),
+        _c.received > bindparam("since", type_=Instant),
+        ~in_state(State.DEAD, State.CANCELLED),
+        _c.interactive.is_(False),
+    )
+    .order_by(_c.seq)
+)
+
+
 def _sent_before(conn: Connection, batch: Sequence[NewDelivery]) -> dict[tuple[str, str], _Known]:
     keys = list({new.idempotency_key for new in batch})
-    query = select(_c.key_id, _c.idempotency_key, _c.id, _c.content).where(
-        _c.idempotency_key.in_(keys)
-    )
-    return {(r.key_id, r.idempotency_key): _Known(r.id, r.content) for r in conn.execute(query)}
+    return {
+        (row.key_id, row.idempotency_key): _Known(row.id, row.content, row.received)
+        for row in conn.execute(_BY_KEY, {"keys": keys})
+    }
 
 
 def _same_content(
     conn: Connection, batch: Sequence[NewDelivery], contents: Sequence[bytes]
-) -> dict[bytes, str]:
-    """Content → the oldest delivery of it in the window that is not dead or cancelled."""
-    since = {
-        content: new.deduplicate_since
+) -> _Contents:
+    """Content → its deliveries that are neither dead nor cancelled, oldest first."""
+    windows = [
+        (content, new.deduplicate_since)
         for new, content in zip(batch, contents, strict=True)
         if new.deduplicate_since is not None
-    }
-    if not since:
-        return {}
-    query = (
-        select(_c.content, _c.id)
-        .where(
-            _c.content.in_(list(since)),
-            _c.received > min(since.values()),
-            _c.state.not_in([State.DEAD, State.CANCELLED]),
-            _c.interactive.is_(False),
-        )
-        .order_by(_c.seq.desc())
-    )
-    return {row.content: row.id for row in conn.execute(query)}
+    ]
+    found: _Contents = defaultdict(list)
+    if windows:
+        since = min(since for _, since in windows)
+        values = {"contents": list({content for content, _ in windows}), "since": since}
+        for row in conn.execute(_BY_CONTENT, values):
+            found[row.content].append(_Known(row.id, row.content, row.received))
+    return found
 
 
-def _insert(conn: Connection, rows: list[dict[str, Any]], bodies: list[bytes]) -> None:
-    if not rows:
+_DELIVERY = insert(deliveries)
+_BODY = insert(tickets).from_select(
+    ["delivery", "body"],
+    select(_c.seq, bindparam("body", type_=tickets.c.body.type)).where(
+        _c.id == bindparam("delivery_id")
+    ),
+)
+
+
+def _insert(conn: Connection, kept: Sequence[tuple[NewDelivery, bytes]]) -> None:
+    if not kept:
         return
-    conn.execute(insert(deliveries), rows)
-    ids = [row["id"] for row in rows]
-    seqs = {r.id: r.seq for r in conn.execute(select(_c.id, _c.seq).where(_c.id.in_(ids)))}
-    conn.execute(
-        insert(tickets),
-        [{"delivery": seqs[i], "body": body} for i, body in zip(ids, bodies, strict=True)],
-    )
+    rows: list[dict[str, Any]] = [new_row(new, content) for new, content in kept]
+    conn.execute(_DELIVERY, rows)
+    conn.execute(_BODY, [{"delivery_id": new.id, "body": new.body} for new, _ in kept])

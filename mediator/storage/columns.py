@@ -32,6 +32,23 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
+class Sentence(TypeDecorator[str]):
+    """Text for a person. What a database cannot keep (a NUL, half a character) is spelled out.
+
+    A path of a script may hold such bytes, and no attempt may go unrecorded for it.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        del dialect
+        if value is None:
+            return None
+        return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
 class Json(TypeDecorator[Any]):
     """A document as ASCII JSON text.
 

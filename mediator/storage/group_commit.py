@@ -15,10 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from mediator.errors import MediatorError, StoreUnavailable
+
+_log = structlog.get_logger()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,11 +51,13 @@ class GroupCommit:
         self._transaction = transaction
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
-        self._closed = False
+        self._gate = threading.Lock()  # nothing is queued behind the mark that ends the thread
+        self._open = False
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
+        self._open = True
 
     async def submit(self, write: Write[Item, Result], item: Item) -> Result:
         """Write one item; it is committed when this returns.
@@ -60,32 +65,36 @@ class GroupCommit:
         Cancelling the caller does not undo the write. Raises `StoreUnavailable`, or what `write`
         gave for this item.
         """
-        if self._closed:
-            raise StoreUnavailable("the store is closed because the mediator is shutting down")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._queue.put(_Job(write, item, loop, future))
+        with self._gate:
+            if not self._open:
+                raise StoreUnavailable("the store is closed; the mediator is not running")
+            self._queue.put(_Job(write, item, loop, future))
         return await future
 
     async def close(self) -> None:
         """Write what was submitted, then end the thread."""
-        self._closed = True
-        if self._thread.is_alive():
+        with self._gate:
+            was_open, self._open = self._open, False
+        if was_open:
             self._queue.put(None)
-            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
-        while (first := self._queue.get()) is not None:
-            jobs, last = self._gather(first)
-            _tell(jobs, self._commit(jobs))
-            if last:
-                return
+        last = False
+        while not last:
+            jobs, last = self._gather()
+            if jobs:
+                _tell(jobs, self._commit(jobs))
 
-    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
-        jobs = [first]
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """What has queued up, at least one; and whether nothing comes after it."""
+        jobs: list[_Job] = []
         while len(jobs) < LARGEST_GROUP:
             try:
-                job = self._queue.get_nowait()
+                job = self._queue.get(block=not jobs)
             except queue.Empty:
                 break
             if job is None:
@@ -102,9 +111,21 @@ class GroupCommit:
 
         try:
             self._transaction(work)
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers
-            return [error] * len(jobs)
+        except BaseException as error:  # noqa: BLE001 - this thread serves everybody: it must live
+            if not isinstance(error, StoreUnavailable):
+                _log.exception("store writer failed")
+            return [_failure(error) for _ in jobs]
         return results
+
+
+def _failure(cause: BaseException) -> StoreUnavailable:
+    """An error for one caller: a shared one would collect the traceback of each who raises it."""
+    if isinstance(cause, StoreUnavailable):
+        error = StoreUnavailable(cause.detail)
+    else:
+        error = StoreUnavailable(f"the store failed ({type(cause).__name__}); nothing was stored")
+    error.__cause__ = cause
+    return error
 
 
 def _run(connection: Connection, jobs: Sequence[_Job]) -> list[Any]:
@@ -141,7 +162,10 @@ def _tell(jobs: Sequence[_Job], results: Sequence[Any]) -> None:
     for job, result in zip(jobs, results, strict=True):
         by_loop.setdefault(job.loop, []).append((job.future, result))
     for loop, pairs in by_loop.items():
-        loop.call_soon_threadsafe(_resolve, pairs)
+        try:
+            loop.call_soon_threadsafe(_resolve, pairs)
+        except RuntimeError:  # that loop is closed, so nobody waits in it
+            _log.warning("written after its caller was gone", items=len(pairs))
 
 
 def _resolve(pairs: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:

@@ -18,10 +18,19 @@ class Notices:
         self._work = asyncio.Event()
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._on_stop: list[Callable[[str], None]] = []
+        self._wanted: Callable[[str, bool], bool] = lambda _script, _interactive: True
 
-    def work(self) -> None:
-        """Something may be due."""
-        self._work.set()
+    def want(self, wanted: Callable[[str, bool], bool]) -> None:
+        """Ask whoever takes work (of that script; interactive or not) before waking it.
+
+        Who says no must call `work()` as soon as it would say yes.
+        """
+        self._wanted = wanted
+
+    def work(self, script: str | None = None, *, interactive: bool = False) -> None:
+        """Something of `script` may be due; None: something may have become due anywhere."""
+        if script is None or self._wanted(script, interactive):
+            self._work.set()
 
     async def wait_for_work(self, seconds: float) -> None:
         """Return when something may be due, at the latest after `seconds`."""

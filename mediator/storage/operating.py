@@ -39,7 +39,7 @@ def retry(conn: Connection, delivery_id: str, *, now: datetime) -> Delivery:
 
 
 def cancel(conn: Connection, delivery_id: str, *, now: datetime, reason: str) -> Delivery:
-    """End a pending delivery; mark a running one to be stopped."""
+    """End a pending delivery; mark a running one to be stopped. Both remember `reason`."""
     row = one(conn, delivery_id)
     state: State = row["state"]
     if state.ended:
@@ -47,6 +47,6 @@ def cancel(conn: Connection, delivery_id: str, *, now: datetime, reason: str) ->
     change: dict[str, Any] = {"stop_asked": True}
     if state is State.PENDING:
         change = {"state": State.CANCELLED, "due": None, "ended": now}
-        change["last_error"] = reason
+    change["last_error"] = reason
     conn.execute(update(deliveries).where(_c.seq == row["seq"]).values(change))
     return find(conn, delivery_id)

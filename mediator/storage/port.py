@@ -6,7 +6,7 @@ nothing of it was stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -22,10 +22,10 @@ class Appetite:
 
     owner: str
     """the dispatcher instance"""
-    interactive: bool
-    """which kind of slot is free"""
+    interactive_slots: int
+    """free slots for interactive deliveries"""
     slots: int
-    """how many"""
+    """free slots for the others"""
     room: Mapping[str, int]
     """script → how many more of its attempts may start; scripts that are not here wait"""
     ordered: frozenset[str] = frozenset()
@@ -94,27 +94,45 @@ class DeliveryStore(Protocol):
         ...
 
     async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:
-        """Take due deliveries, oldest first, and open their next attempt; leased until `lease`."""
+        """Take due deliveries, oldest first, and open their next attempt; leased until `lease`.
+
+        Fewer than there are slots for means that nothing else can be claimed now.
+        """
         ...
 
-    async def finish(self, finish: Finish) -> bool:
-        """Close an attempt and apply its verdict; False when it is no longer the caller's."""
+    async def finish(self, finish: Finish) -> State | None:
+        """Close an attempt and apply its verdict; None when it is no longer the caller's.
+
+        Returns the state the delivery is in now: one that is to be stopped is cancelled instead of
+        pending.
+        """
         ...
 
-    async def renew(self, owner: str, *, lease: datetime) -> Sequence[str]:
-        """Extend the leases of `owner`; returns the ids among them that are to be stopped."""
+    async def renew(
+        self, owner: str, running: Collection[str], *, lease: datetime
+    ) -> Collection[str]:
+        """Extend the leases of what `owner` runs; returns the ids that are to be stopped.
+
+        To be stopped is also what is no longer the owner's.
+        """
         ...
 
     async def recover(self, owner: str, *, now: datetime) -> int:
-        """Put back what others held and lost; returns how many deliveries."""
+        """Put back what others held and lost, and what `owner` itself has not renewed.
+
+        Returns how many deliveries.
+        """
         ...
 
     async def expire(self, *, now: datetime) -> int:
         """Cancel interactive deliveries whose caller no longer waits; returns how many."""
         ...
 
-    async def next_due(self) -> datetime | None:
-        """When the next pending delivery is due, past or future; None when there is none."""
+    async def next_due(self, scripts: Collection[str], *, after: datetime) -> datetime | None:
+        """When the next pending delivery of these scripts becomes due; None: there is none.
+
+        Interactive ones are not looked at: they are due as soon as they are pending.
+        """
         ...
 
     async def find(self, delivery_id: str) -> Delivery:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
@@ -33,6 +33,8 @@ _PLAIN = (
     "last_error",
 )
 
+_TICKET = tuple(field.name for field in fields(TicketFields))
+
 DELIVERY = [deliveries.c[name] for name in (*_PLAIN, "arguments", "ticket")]
 """The columns `to_delivery` needs."""
 
@@ -52,9 +54,9 @@ def to_delivery(row: RowMapping, attempts_: Iterable[Attempt] = ()) -> Delivery:
 
 def to_attempt(row: RowMapping) -> Attempt:
     """An attempt from a row, with outputs where they were read."""
-    fields = ("number", "started", "ended", "outcome", "exit_code", "signal", "reason")
+    names = ("number", "started", "ended", "outcome", "exit_code", "signal", "reason")
     return Attempt(
-        **{name: row[name] for name in fields},
+        **{name: row[name] for name in names},
         stdout=_output(row, "stdout"),
         stderr=_output(row, "stderr"),
     )
@@ -88,7 +90,7 @@ def new_row(new: NewDelivery, content: bytes) -> dict[str, Any]:
         "arguments": list(new.arguments),
         "variables": dict(new.variables),
         "ticket_id": new.ticket.id,
-        "ticket": {k: v for k, v in asdict(new.ticket).items() if v is not None},
+        "ticket": {k: v for k in _TICKET if (v := getattr(new.ticket, k)) is not None},
         "interactive": new.interactive,
         "state": State.PENDING,
         "received": new.received,

@@ -20,10 +20,12 @@ def configuration(connection: Connection | None = None) -> Config:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the schema up to date. Raises `SettingsError` when it is newer than this program."""
+    """Bring the schema up to date, all or nothing, in the transaction that `connection` is in.
+
+    Raises `SettingsError` when it is newer than this program.
+    """
     config = configuration(connection)
     current = MigrationContext.configure(connection).get_current_revision()
-    connection.rollback()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if current is not None and current not in known:
         raise SettingsError(

@@ -7,24 +7,28 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mediator.errors import SettingsError, StoreUnavailable
+from mediator.storage import sqlite_file
 from mediator.storage.schema import upgrade
 
+_log = structlog.get_logger()
 T = TypeVar("T")
 
-LOCK_WAIT_MS = 2000
-"""How long a statement waits for another process that has locked the file."""
+LOCK_WAIT = 2.0
+"""Seconds a statement waits for another process that has locked the file."""
+LONGEST_LOG = 64 * 2**20
+"""Bytes of the write-ahead log above which the writer waits for readers, to begin it anew."""
 _READERS = 4
 
 
@@ -32,25 +36,33 @@ class SqliteDatabase:
     """One database file, held by this process alone."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.resolve()  # two names of one file have one lock
         self._lock: int | None = None
-        self._writer = _engine(path, begin="BEGIN IMMEDIATE", pool_size=1)
-        self._reader = _engine(path, begin="BEGIN", pool_size=_READERS)
+        self._place: sqlite_file.Place | None = None
+        self._writer = _engine(self.path, begin="BEGIN IMMEDIATE", pool_size=1)
+        self._reader = _engine(self.path, begin="BEGIN", pool_size=_READERS)
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self._log_bound = LONGEST_LOG
 
     def open(self) -> None:
         """Create, lock and upgrade the file. Raises `SettingsError` when that cannot be."""
         try:
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._lock = _lock(self.path)
-            with self._writer.connect() as connection:
+            self._lock = sqlite_file.lock(self.path)
+            with self._writer.begin() as connection:
+                _check_mode(connection, self.path)
+                sqlite_file.take(connection, self.path)
                 upgrade(connection)
+            self._place = sqlite_file.Place(self.path)
         except (OSError, DBAPIError) as error:
-            cause = getattr(error, "orig", None) or error
+            self.close()
             raise SettingsError(
-                f"store.url: cannot open {self.path}: {cause}; the directory must be writable by"
-                " the user the mediator runs as"
+                f"store.url: cannot open {self.path}: {_cause(error)}; it must be a file of the"
+                " mediator, in a directory where the user it runs as may write"
             ) from error
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
@@ -63,9 +75,13 @@ class SqliteDatabase:
 
     def transaction(self, work: Callable[[Connection], None]) -> None:
         """Run `work` in one transaction and commit it. Raises `StoreUnavailable`."""
+        assert self._place is not None, "used before it was opened"  # noqa: S101
         try:
-            with self._writer.begin() as connection:
-                work(connection)
+            with self._writer.connect() as connection:
+                with connection.begin():
+                    work(connection)
+                    log_size = self._place.check()  # a commit to a deleted file would succeed
+                self._bound_log(connection, log_size)
         except (DBAPIError, PoolTimeout) as error:
             # A connection that met a full disk or a lost file is not trusted again.
             self._writer.dispose()
@@ -73,14 +89,35 @@ class SqliteDatabase:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a consistent snapshot, beside the writer. Raises `StoreUnavailable`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, work)
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, work)
+        except RuntimeError as error:  # the threads are gone
+            raise StoreUnavailable("the store is closed; the mediator is not running") from error
+        return await reading
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         try:
             with self._reader.begin() as connection:
                 return work(connection)
         except (DBAPIError, PoolTimeout) as error:
+            self._reader.dispose()
             raise _unavailable(error) from error
+
+    def _bound_log(self, connection: Connection, size: int) -> None:
+        """Begin the log anew; by itself SQLite does so only when no reader happens to need it.
+
+        https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files
+        """
+        if size < self._log_bound:
+            return
+        raw = connection.connection.driver_connection
+        assert raw is not None  # noqa: S101 - it has just written
+        try:
+            busy, *_ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except raw.Error as error:  # what was written is safe all the same
+            busy = True
+            _log.warning("write-ahead log not emptied", reason=str(error))
+        self._log_bound = size * 2 if busy else LONGEST_LOG  # a reader that stays is not met often
 
 
 def _engine(path: Path, *, begin: str, pool_size: int) -> Engine:
@@ -89,7 +126,7 @@ def _engine(path: Path, *, begin: str, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
-        connect_args={"check_same_thread": False, "timeout": LOCK_WAIT_MS / 1000},
+        connect_args={"check_same_thread": False, "timeout": LOCK_WAIT},
     )
 
     @event.listens_for(engine, "connect")
@@ -97,7 +134,6 @@ def _engine(path: Path, *, begin: str, pool_size: int) -> Engine:
         # None: the driver never begins a transaction by itself; the listener below does.
         connection.isolation_level = None
         for pragma in (
-            f"busy_timeout={LOCK_WAIT_MS}",
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
@@ -112,22 +148,18 @@ def _engine(path: Path, *, begin: str, pool_size: int) -> Engine:
     return engine
 
 
-def _lock(path: Path) -> int:
-    """Hold `PATH.lock` as long as this process lives; the kernel lets go when it dies."""
-    lock = path.with_name(path.name + ".lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+def _check_mode(connection: Connection, path: Path) -> None:
+    mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    if mode != "wal":
         raise SettingsError(
-            f"store.url: another mediator is using {path}; stop it first, or give this one a"
-            " store of its own"
-        ) from None
-    return descriptor
+            f"store.url: the file system of {path} cannot keep a write-ahead log, as network file"
+            " systems cannot; use a local disk or a block volume"
+        )
+
+
+def _cause(error: Exception) -> object:
+    return getattr(error, "orig", None) or error
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    cause = getattr(error, "orig", None) or error
-    hint = "" if isinstance(error, OperationalError) else f" ({type(error).__name__})"
-    return StoreUnavailable(f"the store cannot be used now: {cause}{hint}; nothing was stored")
+    return StoreUnavailable(f"the store cannot be used now: {_cause(error)}; nothing was stored")

@@ -5,23 +5,19 @@ Literals, not parameters: a partial index serves only a condition that the datab
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, literal_column
+from sqlalchemy import ColumnElement, FromClause, literal_column
 
 from mediator.model.deliveries import State
 from mediator.storage.tables import deliveries
 
 
-def _is(state: State) -> ColumnElement[bool]:
-    return deliveries.c.state == literal_column(f"'{state.value}'")
+def in_state(*states: State, of: FromClause = deliveries) -> ColumnElement[bool]:
+    """That a delivery is in this state, or in one of these."""
+    words: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in states]
+    column = of.c.state
+    return column == words[0] if len(words) == 1 else column.in_(words)
 
 
-PENDING = _is(State.PENDING)
-RUNNING = _is(State.RUNNING)
-DEAD = _is(State.DEAD)
-
-_INDEXED = {State.PENDING: PENDING, State.RUNNING: RUNNING, State.DEAD: DEAD}
-
-
-def in_state(state: State) -> ColumnElement[bool]:
-    """That a delivery is in this state."""
-    return _INDEXED.get(state, deliveries.c.state == state)
+PENDING = in_state(State.PENDING)
+RUNNING = in_state(State.RUNNING)
+DEAD = in_state(State.DEAD)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, column, table, update
 
 from mediator.model.deliveries import Accepted, Claim, Delivery, NewDelivery, Repeat, State
-from mediator.storage import accepting, claiming, operating, reading, recording
+from mediator.storage import accepting, claiming, leases, operating, reading, recording
 from mediator.storage.group_commit import GroupCommit
 from mediator.storage.notices import Notices
 from mediator.storage.port import Appetite, Backlog, Finish, Search
@@ -37,43 +37,49 @@ class SqliteStore:
     async def close(self) -> None:
         """Write what was submitted and let go of the file."""
         await self._writer.close()
-        self._database.close()
+        await asyncio.to_thread(self._database.close)
 
     async def accept(self, new: NewDelivery) -> Accepted:
         """Keep a delivery; committed when this returns. Raises `KeyReused`."""
         accepted: Accepted = await self._writer.submit(accepting.accept, new)
         if accepted.repeat is Repeat.NEW:
-            self.notices.work()
+            self.notices.work(new.script, interactive=new.interactive)
         return accepted
 
     async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:
         """Take due deliveries, oldest first."""
         return await self._write(lambda conn: claiming.claim(conn, appetite, now=now, lease=lease))
 
-    async def finish(self, finish: Finish) -> bool:
-        """Close an attempt; False when it was no longer the caller's."""
-        applied: bool = await self._writer.submit(recording.finish, finish)
-        if applied and finish.verdict.state.ended:
+    async def finish(self, finish: Finish) -> State | None:
+        """Close an attempt; None when it was no longer the caller's."""
+        state: State | None = await self._writer.submit(recording.finish, finish)
+        if state is not None and state.ended:
             self.notices.ended([finish.delivery_id])
-        return applied
+        return state
 
-    async def renew(self, owner: str, *, lease: datetime) -> Sequence[str]:
+    async def renew(
+        self, owner: str, running: Collection[str], *, lease: datetime
+    ) -> Collection[str]:
         """Extend leases; the ids that are to be stopped."""
-        return await self._write(lambda conn: claiming.renew(conn, owner, lease=lease))
+        return await self._write(lambda conn: leases.renew(conn, owner, running, lease=lease))
 
     async def recover(self, owner: str, *, now: datetime) -> int:
-        """Put back what a mediator that died was running: the file has one holder, so all of it."""
-        return await self._write(lambda conn: claiming.recover(conn, owner, now=now, alone=True))
+        """Put back what was lost. The file has one holder: what others held is lost."""
+        recovered = await self._write(lambda conn: leases.recover(conn, owner, now=now, alone=True))
+        if recovered.count:
+            self.notices.ended(recovered.ended)
+            self.notices.work()
+        return recovered.count
 
     async def expire(self, *, now: datetime) -> int:
         """Cancel interactive deliveries that nobody waits for any more."""
-        late = await self._write(lambda conn: claiming.expire(conn, now=now))
+        late = await self._write(lambda conn: leases.expire(conn, now=now))
         self.notices.ended(late)
         return len(late)
 
-    async def next_due(self) -> datetime | None:
-        """When the next pending delivery is due."""
-        return await self._database.read(claiming.next_due)
+    async def next_due(self, scripts: Collection[str], *, after: datetime) -> datetime | None:
+        """When the next pending delivery of these scripts becomes due."""
+        return await self._database.read(lambda conn: claiming.next_due(conn, scripts, after=after))
 
     async def find(self, delivery_id: str) -> Delivery:
         """One delivery with attempts and outputs. Raises `NotFound`."""
@@ -96,6 +102,7 @@ class SqliteStore:
         )
         if delivery.state is State.CANCELLED:
             self.notices.ended([delivery_id])
+            self.notices.work()  # the ticket's next delivery may have waited for it
         else:
             self.notices.stop(delivery_id)
         return delivery

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from mediator.model.attempts import Outcome
 from mediator.model.deliveries import State
-from mediator.storage.columns import Instant, Json, Word
+from mediator.storage.columns import Instant, Json, Sentence, Word
 
 metadata = MetaData(
     naming_convention={
@@ -63,7 +63,7 @@ deliveries = Table(
     Column("attempts_made", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("losses", Integer, nullable=False),
-    Column("last_error", Text, nullable=False),
+    Column("last_error", Sentence, nullable=False),
     Column("owner", Text),
     Column("lease", Instant),
     Column("stop_asked", Boolean, nullable=False),
@@ -80,9 +80,20 @@ _c = deliveries.c
 Index(
     "ix_deliveries_pending", _c.interactive, _c.script, _c.due, _c.seq, **_only("state = 'pending'")
 )
-Index("ix_deliveries_due", _c.due, **_only("state = 'pending'"))
+# The age of the oldest pending delivery.
+Index("ix_deliveries_waiting", _c.received, **_only("state = 'pending'"))
 Index("ix_deliveries_running", _c.owner, **_only("state = 'running'"))
+# Which delivery of a ticket goes before which.
+Index(
+    "ix_deliveries_unfinished",
+    _c.ticket_id,
+    _c.script,
+    _c.seq,
+    **_only("state IN ('pending', 'running')"),
+)
+# Rare states, listed newest first without a walk past all that succeeded.
 Index("ix_deliveries_dead", _c.seq, **_only("state = 'dead'"))
+Index("ix_deliveries_cancelled", _c.seq, **_only("state = 'cancelled'"))
 Index("ix_deliveries_content", _c.content, _c.received)
 Index("ix_deliveries_script", _c.script, _c.seq)
 Index("ix_deliveries_ticket", _c.ticket_id, _c.seq)
@@ -104,7 +115,7 @@ attempts = Table(
     Column("outcome", Word(Outcome)),
     Column("exit_code", Integer),
     Column("signal", Integer),
-    Column("reason", Text, nullable=False),
+    Column("reason", Sentence, nullable=False),
     Column("stdout_head", LargeBinary, nullable=False),
     Column("stdout_tail", LargeBinary, nullable=False),
     Column("stdout_omitted", BigInteger, nullable=False),

@@ -58,16 +58,19 @@ def _deliveries() -> None:
 
 
 def _indexes() -> None:
-    for name, columns, state in (
-        ("pending", ["interactive", "script", "due", "seq"], "pending"),
-        ("due", ["due"], "pending"),
-        ("running", ["owner"], "running"),
-        ("dead", ["seq"], "dead"),
+    unfinished = "state IN ('pending', 'running')"
+    for name, columns, condition in (
+        ("pending", ["interactive", "script", "due", "seq"], "state = 'pending'"),
+        ("waiting", ["received"], "state = 'pending'"),
+        ("running", ["owner"], "state = 'running'"),
+        ("unfinished", ["ticket_id", "script", "seq"], unfinished),
+        ("dead", ["seq"], "state = 'dead'"),
+        ("cancelled", ["seq"], "state = 'cancelled'"),
         ("content", ["content", "received"], None),
         ("script", ["script", "seq"], None),
         ("ticket", ["ticket_id", "seq"], None),
     ):
-        where = None if state is None else sa.text(f"state = '{state}'")
+        where = None if condition is None else sa.text(condition)
         op.create_index(
             f"ix_deliveries_{name}",
             "deliveries",

@@ -1,0 +1,66 @@
+"""What a dispatcher does by the clock: renew leases, put back what was lost, end what is late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from mediator.clock import Clock
+from mediator.dispatch.attempt import Stop
+from mediator.errors import StoreUnavailable
+from mediator.metrics import Metrics
+from mediator.storage.port import DeliveryStore
+
+_log = structlog.get_logger()
+
+LEASE = timedelta(seconds=60)
+"""How long a claim holds without being renewed."""
+EVERY = LEASE / 4
+
+
+@dataclass(kw_only=True, slots=True)
+class Housekeeping:
+    """Keeps what runs, and only that."""
+
+    owner: str
+    store: DeliveryStore
+    stops: Mapping[str, Stop]
+    """what runs here, by delivery id"""
+    metrics: Metrics
+    clock: Clock
+    every: timedelta = EVERY
+    recovered: bool = False
+    """whether what an earlier mediator lost was put back"""
+
+    async def keep(self) -> None:
+        """Again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self.every.total_seconds())
+            try:
+                await self.renew()
+                await self.recover()
+            except StoreUnavailable as error:
+                self.metrics.store_errors.inc()
+                _log.error("leases not renewed", reason=error.detail)
+
+    async def renew(self) -> None:
+        """Extend the leases of what runs; stop what an operator, or another dispatcher, ended."""
+        # As of now: a delivery may end meanwhile, and run again under a new `Stop`.
+        running = dict(self.stops)
+        lease = self.clock.now() + LEASE
+        for delivery_id in await self.store.renew(self.owner, list(running), lease=lease):
+            running[delivery_id].ask(shutdown=False)
+
+    async def recover(self) -> None:
+        """End what is late, and put back what was lost: also what an error here left behind."""
+        now = self.clock.now()
+        await self.store.expire(now=now)
+        count = await self.store.recover(self.owner, now=now)
+        self.recovered = True
+        self.metrics.recovered.inc(count)
+        if count:
+            _log.warning("deliveries recovered that a mediator lost", count=count)

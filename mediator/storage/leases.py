@@ -1,0 +1,129 @@
+"""Statements that keep what a dispatcher holds, take back what was lost, end what came too late."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    and_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
+
+from mediator.model.attempts import Outcome
+from mediator.model.deliveries import State
+from mediator.storage.states import PENDING, RUNNING
+from mediator.storage.tables import attempts, deliveries
+
+MOST_LOSSES = 10
+"""How often the mediator may die while running a delivery before the delivery is given up."""
+
+_c = deliveries.c
+_HELD = and_(RUNNING, _c.owner == bindparam("by"), _c.id.in_(bindparam("ids", expanding=True)))
+_STILL_HELD = select(_c.id, _c.stop_asked).where(_HELD)
+_RENEW = update(deliveries).where(_HELD).values(lease=bindparam("until"))
+
+
+def renew(
+    conn: Connection, owner: str, running: Collection[str], *, lease: datetime
+) -> frozenset[str]:
+    """Extend the leases of what `owner` runs; which of it is to be stopped.
+
+    To be stopped is what an operator wants stopped, and what is no longer the owner's.
+    """
+    values = {"by": owner, "ids": list(running)}
+    held = {row.id: row.stop_asked for row in conn.execute(_STILL_HELD, values)}
+    conn.execute(_RENEW, {**values, "until": lease})
+    return frozenset(id_ for id_ in running if held.get(id_, True))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovered:
+    """What was put back."""
+
+    count: int
+    """deliveries whose attempt was lost"""
+    ended: tuple[str, ...]
+    """the ids of those among them that are not tried again"""
+
+
+def recover(conn: Connection, owner: str, *, now: datetime, alone: bool) -> Recovered:
+    """Put back what dispatchers held and lost: that whose lease ran out, `owner`'s own as well.
+
+    `alone`: nobody else can be alive (the store is locked for one mediator), so that what another
+    owner holds is lost whatever its lease.
+    """
+    lost = or_(_c.lease.is_(None), _c.lease < now)
+    if alone:
+        lost = or_(lost, _c.owner != owner)
+    query = select(_c.seq, _c.id, _c.attempts_made, _c.losses, _c.stop_asked, _c.last_error)
+    rows = list(conn.execute(query.where(RUNNING, lost).with_for_update()).mappings())
+    states = [_put_back(conn, row, now) for row in rows]
+    ended = tuple(row["id"] for row, state in zip(rows, states, strict=True) if state.ended)
+    return Recovered(count=len(rows), ended=ended)
+
+
+_LOST = "the mediator stopped while this attempt ran; how it ended is unknown"
+
+
+def _put_back(conn: Connection, row: RowMapping, now: datetime) -> State:
+    losses = row["losses"] + 1
+    state, error = _after_loss(row, losses)
+    conn.execute(
+        update(attempts)
+        .where(attempts.c.delivery == row["seq"], attempts.c.number == row["attempts_made"])
+        .values(ended=now, outcome=Outcome.LOST, reason=_LOST)
+    )
+    conn.execute(
+        update(deliveries)
+        .where(_c.seq == row["seq"])
+        .values(
+            state=state,
+            losses=losses,
+            due=None if state.ended else now,
+            ended=now if state.ended else None,
+            owner=None,
+            lease=None,
+            stop_asked=False,
+            last_error=error,
+        )
+    )
+    return state
+
+
+def _after_loss(row: RowMapping, losses: int) -> tuple[State, str]:
+    """What becomes of a delivery whose attempt was lost, and why."""
+    if row["stop_asked"]:
+        return State.CANCELLED, row["last_error"]
+    if losses >= MOST_LOSSES:
+        return State.DEAD, f"the mediator stopped {losses} times while running this"
+    return State.PENDING, _LOST
+
+
+_LATE = select(_c.id).where(
+    PENDING, _c.interactive == bindparam("kind"), _c.expires <= bindparam("now")
+)
+_GIVE_UP = (
+    update(deliveries)
+    .where(_c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=State.CANCELLED,
+        due=None,
+        ended=bindparam("now"),
+        last_error="no slot was free before the caller's deadline",
+    )
+)
+
+
+def expire(conn: Connection, *, now: datetime) -> list[str]:
+    """Cancel interactive deliveries that have not started while their caller waited."""
+    late = list(conn.execute(_LATE, {"now": now, "kind": True}).scalars())
+    if late:
+        conn.execute(_GIVE_UP, {"ids": late, "now": now})
+    return late
