@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +18,19 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import uuid_utils
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from mediator.model.signatures import Key, sign
+from tests.support.waiting import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 SHIM = REPOSITORY / "bash_shim" / "securechange-shim"
 KEY = Key(id="securechange", secret=b"k" * 40)
 OPERATOR = "o" * 40
 VIEWER = "v" * 40
+CANARY = "canary-a1b2c3"
+"""Stands in tickets and in what scripts print; no log may show it."""
 START_SECONDS = 60
 """A busy machine may be slow; nothing is measured here."""
 
@@ -42,6 +46,7 @@ class Mediator:
     settings: dict[str, Any] = field(default_factory=dict)
     """merged over the defaults below, section by section"""
     environment: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = (sys.executable, "-m", "mediator")
     process: subprocess.Popen[str] | None = None
     url: str = ""
     metrics_url: str = ""
@@ -93,11 +98,15 @@ class Mediator:
         fresh.chmod(mode)
         return fresh.rename(path)
 
+    @property
+    def _serve(self) -> list[str]:
+        return [*self.command, "serve", "--config", str(self.config)]
+
     def start(self) -> Self:
         """Start the daemon and wait for its ready line."""
         with (self.home / "log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mediator", "serve", "--config", str(self.config)],
+                self._serve,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -112,6 +121,18 @@ class Mediator:
         self.url = ready["url"]
         self.metrics_url = ready.get("metrics_url", self.url)
         return self
+
+    def refuse(self) -> subprocess.CompletedProcess[str]:
+        """Start the daemon, which is expected to give up by itself."""
+        return subprocess.run(
+            self._serve,
+            capture_output=True,
+            check=False,
+            timeout=START_SECONDS,
+            text=True,
+            cwd=self.home,
+            env={**os.environ, **self.environment},
+        )
 
     def _first_line(self, process: subprocess.Popen[str]) -> str:
         assert process.stdout is not None
@@ -137,11 +158,31 @@ class Mediator:
         self.process.kill()
         self._reap()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
     def terminate(self) -> int:
         """As an orderly stop: SIGTERM; the exit code."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
         return self._reap()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self.process is not None
+        return self.process.pid
+
+    def peak_memory(self) -> int:
+        """The most resident memory it ever had, in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
 
     def _reap(self) -> int:
         assert self.process is not None
@@ -155,10 +196,13 @@ class Mediator:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        """Stop it, however it is."""
+        """Stop it, however it is; whatever it did, its log tells no secret."""
         if self.process is not None:
             self.process.kill()
             self._reap()
+        log = self.log()
+        for secret in (KEY.secret.decode(), OPERATOR, VIEWER, CANARY):
+            assert secret not in log, f"the log tells {secret}"
 
     # --- as a shim or an operator would use it -------------------------------------------------
 
@@ -213,10 +257,14 @@ class Handover:
     script: str = "notify.py"
     event: str | None = "CREATE"
     arguments: Sequence[str] = ()
-    body: bytes = b"<ticket_info><id>1</id></ticket_info>"
+    body: bytes = f"<ticket_info><id>1</id><comment>{CANARY}</comment></ticket_info>".encode()
     key: Key = KEY
     idempotency_key: str = ""
     created: datetime | None = None
+    query: str | None = None
+    """the raw query string instead of event and arguments"""
+    path: str = ""
+    """the raw path instead of the script's"""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -224,8 +272,10 @@ class Handover:
         """The request target."""
         pairs = [] if self.event is None else [("SCW_EVENT", self.event)]
         pairs += [("arg", argument) for argument in self.arguments]
-        query = urlencode(pairs, quote_via=quote, errors="surrogateescape")
-        path = f"/v1/scripts/{quote(self.script, safe='')}/deliveries"
+        query = self.query
+        if query is None:
+            query = urlencode(pairs, quote_via=quote, errors="surrogateescape")
+        path = self.path or f"/v1/scripts/{quote(self.script, safe='')}/deliveries"
         return f"{path}?{query}" if query else path
 
     def signed(self) -> dict[str, str]:
@@ -264,21 +314,26 @@ class Client:
 
     async def hand_over(self, handover: Handover) -> Answer:
         """Send it."""
-        url = URL(self.url + handover.target, encoded=True)
-        async with self.session.post(
-            url, data=handover.body, headers=handover.signed()
-        ) as response:
+        return await self.send(handover.target, handover.body, handover.signed())
+
+    async def send(
+        self, target: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]
+    ) -> Answer:
+        """POST exactly this; an asynchronous iterator goes in chunks."""
+        url = URL(self.url + target, encoded=True)
+        async with self.session.post(url, data=body, headers=headers) as response:
             return Answer(response.status, dict(response.headers), await response.read())
 
     async def get(self, path: str, *, token: str | None = OPERATOR) -> Answer:
         """GET, with a token unless None."""
-        return await self._call("GET", path, token)
+        return await self.call("GET", path, token=token)
 
     async def post(self, path: str, *, token: str | None = OPERATOR) -> Answer:
         """POST, with a token unless None."""
-        return await self._call("POST", path, token)
+        return await self.call("POST", path, token=token)
 
-    async def _call(self, method: str, path: str, token: str | None) -> Answer:
+    async def call(self, method: str, path: str, *, token: str | None = OPERATOR) -> Answer:
+        """Any method."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         async with self.session.request(method, self.url + path, headers=headers) as response:
             return Answer(response.status, dict(response.headers), await response.read())
@@ -288,6 +343,20 @@ class Client:
         answer = await self.get(f"/v1/deliveries/{delivery_id}")
         assert answer.status == 200, answer
         return answer.json()
+
+    async def until(self, delivery_id: str, *states: str) -> dict[str, Any]:
+        """The delivery, once it is in one of `states`."""
+        return await eventually(
+            lambda: self.delivery(delivery_id), until=lambda found: found["state"] in states
+        )
+
+    async def sample(self, name: str, **labels: str) -> float:
+        """One value of the metrics page; 0 for a series that is not there yet."""
+        text = (await self.get("/metrics", token=None)).body.decode()
+        families = text_string_to_metric_families(text)
+        samples = [sample for family in families for sample in family.samples]
+        found = [s.value for s in samples if s.name == name and s.labels == labels]
+        return found[0] if found else 0.0
 
 
 @dataclass(frozen=True)
