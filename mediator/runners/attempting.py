@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,7 +14,8 @@ from mediator.runners.channels import Channels
 from mediator.runners.endings import Stopped, judge
 from mediator.runners.pipes import Drain, Feed
 from mediator.runners.port import Run
-from mediator.runners.supervision import Finished, Report, Supervision, Vanished, kill_session
+from mediator.runners.remains import kill_remains
+from mediator.runners.supervision import Finished, Report, Supervision, Vanished
 
 _PATIENCE = 10.0  # seconds for a supervisor to kill everything: twice what it allows itself
 _log = structlog.get_logger(__name__)
@@ -22,9 +24,13 @@ _log = structlog.get_logger(__name__)
 class Attempt:
     """An attempt from its launch to its end."""
 
-    def __init__(self, run: Run, channels: Channels) -> None:
+    def __init__(self, run: Run, directory: Path, channels: Channels) -> None:
+        self.launcher_hangs = False
+        """whether the order was never taken, known at the end"""
         self._run = run
+        self._directory = directory
         self._stopped: Stopped | None = None
+        self._report: Report | None = None
         self._supervision = Supervision(channels.status)
         self._stdout = Drain(channels.stdout, run.limits.output)
         self._stderr = Drain(channels.stderr, run.limits.output)
@@ -36,9 +42,9 @@ class Attempt:
         if not self._over and self._stopped is None:
             self._stopped = Stopped.by_request() if stop.is_set() else Stopped.by_timeout(self._run)
             await self._stop(self._stopped)
-        report = self._report()
+        self._report = await self._settle()
         await self._drain()
-        ending = judge(report, self._run, stopped=self._stopped)
+        ending = judge(self._report, self._run, stopped=self._stopped)
         return Ended(
             **{field.name: getattr(ending, field.name) for field in dataclasses.fields(ending)},
             stdout=self._stdout.kept.output(),
@@ -51,10 +57,10 @@ class Attempt:
         self._supervision.kill()
 
     async def kill(self) -> None:
-        """Kill everything at once, and wait until it is dead."""
-        if not self._over:
-            self._supervision.kill()
-            await asyncio.wait({self._supervision.end}, timeout=_PATIENCE)
+        """Kill everything at once, unless that is done, and wait until it is dead."""
+        if self._report is None:
+            await self._kill()
+            self._report = await self._settle()
 
     def close(self) -> None:
         """Let go of pipes and supervisor."""
@@ -82,22 +88,36 @@ class Attempt:
         await asyncio.wait({self._supervision.end}, timeout=self._run.grace)
         if not self._over:
             self._stopped = stopped.with_force(self._run)
-            await self.kill()
+            await self._kill()
 
-    def _report(self) -> Report:
+    async def _kill(self) -> None:
+        self._supervision.kill()
+        await asyncio.wait({self._supervision.end}, timeout=_PATIENCE)
+
+    async def _settle(self) -> Report:
         """What the supervisor said; without a word from it, kill what can be found."""
-        if self._over:
-            report = self._supervision.end.result()
-        else:
-            report = Vanished(reason="SIGKILL did not end it, so how it ended is unknown")
+        if not self._over:
+            self.launcher_hangs = not self._supervision.give_up()
+            await asyncio.wait({self._supervision.end}, timeout=_PATIENCE)
+        if not self._over:
+            return Vanished(reason="the launcher does not react, so nothing is known of the script")
+        report = self._supervision.end.result()
         if isinstance(report, Vanished) and self._supervision.script is not None:
-            killed = kill_session(self._supervision.script)
-            _log.error("attempt lost", attempt=self._run.name, killed=killed)
-        elif isinstance(report, Finished) and report.leftovers:
-            _log.warning("leftovers killed", attempt=self._run.name, leftovers=report.leftovers)
-        if isinstance(report, Finished) and report.survivors:
-            _log.error("not killed", attempt=self._run.name, survivors=report.survivors)
+            await self._kill_remains(self._supervision.script)
+        elif isinstance(report, Finished):
+            self._log(report)
         return report
+
+    async def _kill_remains(self, script: int) -> None:
+        open_pipes = [pipe.inode for pipe in (self._stdout, self._stderr) if not pipe.ended.done()]
+        killed = await asyncio.to_thread(kill_remains, script, self._directory, open_pipes)
+        _log.error("attempt lost", attempt=self._run.name, killed=killed)
+
+    def _log(self, report: Finished) -> None:
+        if report.leftovers:
+            _log.warning("leftovers killed", attempt=self._run.name, leftovers=report.leftovers)
+        if report.survivors:
+            _log.error("not killed", attempt=self._run.name, survivors=report.survivors)
 
     async def _drain(self) -> None:
         """Read what is still in the pipes. Every writer is dead, so their end is near."""

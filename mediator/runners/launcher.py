@@ -18,13 +18,15 @@ it left behind, then reports.
 
 An order is a message with five descriptors: status socket, stdin, stdout, stderr, and a file with
 the specification (JSON; each string holds bytes, decoded as Latin-1). On the status socket the
-daemon sends `T` (SIGTERM to the script's process group) and `K` (kill everything); the supervisor
-sends `started PID`, then either `refused ERRNO STEP` or `ended STATUS ASKED LEFTOVERS SURVIVORS`,
-where STATUS is that of wait(2) and ASKED is 1 if `T` or `K` reached the script before its end.
+daemon sends `T` (SIGTERM to the script's process group) and `K` (kill everything). It hears
+`forked SCRIPT SUPERVISOR`, their process ids, before the script's first instruction;
+`refused ERRNO STEP` when there will be none; and in the end `ended STATUS ASKED LEFTOVERS
+SURVIVORS`, where STATUS is that of wait(2) and ASKED is 1 if `T` or `K` reached the script before
+its end. A hang-up after `refused` is an end too.
 
 A runner that starts something else than a program calls `run` with its own `become`. That is called
-in the script's process with the specification and a descriptor which is closed on exec: its closing
-says that the script has started. What `become` raises before that is the reason why it did not.
+in the script's process with the specification and the status socket, to be closed before the
+script's own code runs (exec does it). What `become` raises is the reason of a refusal.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     Specification = dict[str, Any]
-    Become = Callable[[Specification, int], object]
+    Become = Callable[[Specification, socket.socket], object]
 
 SET_PARENT_DEATH_SIGNAL, SET_NAME, SET_CHILD_SUBREAPER = 1, 15, 36  # prctl(2)
 DESCRIPTORS = 5
@@ -186,32 +188,34 @@ class Supervisor:
         self.script = 0
         self.script_alive = True
         self.asked = self.killed = False
-        self.failures = -1
-        self.failure = b""
 
     def supervise(self, become: Become) -> None:
         """See the attempt through from fork to report."""
-        self.failures, failed = os.pipe()
-        self.fork_script(failed, become)
-        for descriptor in (failed, *self.given):
+        if self.daemon_is_gone():  # it gave the attempt up while the order waited
+            return
+        self.fork_script(become)
+        for descriptor in self.given:
             os.close(descriptor)
         poll = select.poll()
-        for descriptor in (self.status.fileno(), self.bell.read, self.failures):
-            poll.register(descriptor, select.POLLIN)
+        poll.register(self.status, select.POLLIN)
+        poll.register(self.bell.read, select.POLLIN)
         while self.script_alive:
             for descriptor, _ in poll.poll():
-                if descriptor == self.failures:
-                    poll.unregister(self.failures)
-                    self.hear_of_start()
-                elif descriptor == self.bell.read:
+                if descriptor == self.bell.read:
                     self.bell.silence()
                     self.reap()
                 elif not self.obey():
                     poll.unregister(self.status)
         self.clear_up()
 
-    def fork_script(self, failed: int, become: Become) -> None:
-        """Fork the process that becomes the script; `failed` closes when it has."""
+    def daemon_is_gone(self) -> bool:
+        """Whether the daemon has closed its end."""
+        poll = select.poll()
+        poll.register(self.status, 0)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+    def fork_script(self, become: Become) -> None:
+        """Fork the process that becomes the script."""
         parent = os.getpid()
         try:
             self.script = os.fork()
@@ -222,15 +226,8 @@ class Supervisor:
             with exit_after():
                 prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
                 if os.getppid() == parent:
-                    become_script(self.given, failed, become)
-
-    def hear_of_start(self) -> None:
-        """The script was executed, or could not be: then the reason is in the pipe."""
-        self.failure = os.read(self.failures, 256)
-        os.close(self.failures)
-        self.failures = -1
-        if not self.failure:
-            self.tell(b"started %d" % self.script)
+                    self.tell(b"forked %d %d" % (os.getpid(), parent))
+                    become_script(self.given, self.status, become)
 
     def obey(self) -> bool:
         """Take one command from the daemon; when it is gone, kill the script and say False."""
@@ -269,19 +266,13 @@ class Supervisor:
         What will not die (in an uninterruptible wait, or another user's) is reported as survivors,
         and this process stays until they are gone.
         """
-        if self.failures >= 0:
-            self.hear_of_start()
         with contextlib.suppress(OSError):
             os.killpg(self.script, signal.SIGKILL)
         _, status = os.waitpid(self.script, 0)
         leftovers, survivors = self.sweep(time.monotonic() + PATIENCE)
         if self.killed:
             leftovers = 0  # the script had no chance to end them
-        self.tell(
-            b"refused " + self.failure
-            if self.failure
-            else b"ended %d %d %d %d" % (status, self.asked, leftovers, survivors)
-        )
+        self.tell(b"ended %d %d %d %d" % (status, self.asked, leftovers, survivors))
         self.status.close()
         if survivors:
             self.sweep(float("inf"))
@@ -339,8 +330,8 @@ def exit_after() -> Iterator[None]:
         os._exit(code)
 
 
-def become_script(given: list[int], failed: int, become: Become) -> NoReturn:
-    """Turn this process into the script; on failure write `ERRNO STEP` to `failed`."""
+def become_script(given: list[int], status: socket.socket, become: Become) -> NoReturn:
+    """Turn this process into the script, or say why it cannot be."""
     step = b"prepare"
     try:
         specification = prepare(given)
@@ -350,10 +341,10 @@ def become_script(given: list[int], failed: int, become: Become) -> NoReturn:
         for number, bound in specification["limits"]:
             limit(number, *bound)
         step = b"execute"
-        become(specification, failed)
+        become(specification, status)
     except Exception as error:  # noqa: BLE001 -- or it would pass for the script's own end
         memory = errno.ENOMEM if isinstance(error, MemoryError) else 0
-        os.write(failed, b"%d %s" % (getattr(error, "errno", memory) or 0, step))
+        status.send(b"refused %d %s" % (getattr(error, "errno", memory) or 0, step))
     os._exit(127)
 
 
@@ -379,7 +370,7 @@ def limit(number: int, soft: int, hard: int) -> None:
     resource.setrlimit(number, (soft, hard))
 
 
-def execute(specification: Specification, _failed: int) -> None:
+def execute(specification: Specification, _status: socket.socket) -> None:
     """Become a program."""
     program, *arguments = (text.encode("latin-1") for text in specification["argv"])
     environment = {

@@ -56,6 +56,11 @@ class Launcher:
                 except ConnectionError:  # it died just now
                     await (await self._running()).send([*descriptors, file])
 
+    def kill(self) -> None:
+        """Kill a launcher that does not react; the next order starts another."""
+        if self._process is not None:
+            self._process.kill()
+
     async def close(self) -> None:
         """End it, and wait until it and every supervisor have ended."""
         async with self._turn:
@@ -120,6 +125,13 @@ class _Process:
                 return
         raise ConnectionResetError("the launcher has just ended")
 
+    def kill(self) -> None:
+        """Kill it."""
+        if self.alive:
+            _log.error("launcher does not react", pid=self.pid)
+            self._popen.kill()
+            self._let_go()
+
     async def close(self) -> None:
         """Let it end after the last supervisor; kill it when that takes too long."""
         if not self.alive:
@@ -127,10 +139,7 @@ class _Process:
         self._closing = True
         self._control.shutdown(socket.SHUT_WR)
         await asyncio.wait({self._gone}, timeout=_PATIENCE)
-        if self.alive:
-            _log.error("launcher does not end", pid=self.pid)
-            self._popen.kill()
-            self._let_go()
+        self.kill()
 
     def _hear(self) -> None:
         try:

@@ -66,6 +66,11 @@ class Drain:
         loop.add_reader(descriptor, self._read)
 
     @property
+    def inode(self) -> int:
+        """The number of the pipe, the same at both ends."""
+        return os.fstat(self._descriptor).st_ino
+
+    @property
     def kept(self) -> BoundedOutput:
         """What was written until now."""
         return self._kept

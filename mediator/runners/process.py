@@ -85,7 +85,7 @@ class ProcessRunner:
     async def _launch(self, run: Run, directory: Path) -> Attempt:
         with channels() as ends:
             await self._launcher.launch(specify(run, directory), ends.theirs)
-            attempt = Attempt(run, ends)
+            attempt = Attempt(run, directory, ends)
         self._attempts.add(attempt)
         if not self._open:  # closed while the order waited its turn
             attempt.shut_down()
@@ -102,6 +102,8 @@ class ProcessRunner:
         if attempt is not None:
             await attempt.kill()  # does nothing unless the caller was cancelled
             attempt.close()
+            if attempt.launcher_hangs:
+                self._launcher.kill()
             self._attempts.discard(attempt)
         await self._workspace.remove(directory)
 

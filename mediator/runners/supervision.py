@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +52,9 @@ class Supervision:
         loop = asyncio.get_running_loop()
         self.end: asyncio.Future[Report] = loop.create_future()
         self.script: int | None = None
-        """process id, session and process group of the script, once it runs"""
+        """process id, session and process group of the script, before it runs"""
+        self._supervisor: int | None = None
+        self._refused: Refused | None = None
         self._status = status
         status.setblocking(False)
         loop.add_reader(status.fileno(), self._hear)
@@ -65,6 +66,14 @@ class Supervision:
     def kill(self) -> None:
         """Kill the script and everything below it."""
         self._tell(b"K")
+
+    def give_up(self) -> bool:
+        """Kill a supervisor that does not obey; False when none has ever been heard of."""
+        if self._supervisor is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._supervisor, signal.SIGKILL)
+        return True
 
     def close(self) -> None:
         """Hang up: a supervisor that still watches kills everything. Again: does nothing."""
@@ -83,34 +92,18 @@ class Supervision:
             return
         except OSError:
             message = b""
-        word, *numbers = message.decode().split() or [""]
-        if word == "started":
-            self.script = int(numbers[0])
-            return
-        self.close()
-        if not self.end.done():
-            self.end.set_result(_report(word, numbers))
+        word, *fields = message.decode().split() or [""]
+        if word == "forked":
+            self.script, self._supervisor = map(int, fields)
+        elif word == "refused":
+            self._refused = Refused(errno=int(fields[0]), step=fields[1])
+        else:
+            self.close()
+            self.end.set_result(self._refused or _report(fields))
 
 
-def _report(word: str, fields: list[str]) -> Report:
-    if word == "refused":
-        return Refused(errno=int(fields[0]), step=fields[1])
-    if word == "ended":
+def _report(fields: list[str]) -> Finished | Vanished:
+    if fields:
         status, asked, leftovers, survivors = map(int, fields)
         return Finished(status=status, asked=asked == 1, leftovers=leftovers, survivors=survivors)
     return Vanished(reason="its supervising process was killed, so how the script ended is unknown")
-
-
-def kill_session(session: int) -> int:
-    """SIGKILL every process of a session whose supervisor is gone; returns how many.
-
-    The launcher kills what a dead supervisor leaves. This is for when the launcher died with it.
-    A session's number is its leader's, which is free for others only when the session is empty.
-    """
-    killed = 0
-    for directory in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            if int(directory.name) != os.getpid() and os.getsid(int(directory.name)) == session:
-                os.kill(int(directory.name), signal.SIGKILL)
-                killed += 1
-    return killed

@@ -176,26 +176,80 @@ async def test_when_the_launcher_is_killed_attempts_go_on_and_new_ones_start(
     assert scripts.living() == []
 
 
-async def test_when_launcher_and_supervisor_are_killed_the_scripts_session_dies(
-    runner: ProcessRunner,
-    running: Running,
-    scripts: Scripts,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_when_launcher_and_supervisor_are_killed_what_can_be_found_dies(
+    runner: ProcessRunner, running: Running, scripts: Scripts
 ) -> None:
-    monkeypatch.setattr(attempting, "_PATIENCE", 0.1)  # its daemon holds the output open
-    supervisor, script = running.supervisor, running.process
+    supervisor = running.supervisor
     os.kill(launcher_of(runner), signal.SIGKILL)
     supervisor.kill()
     assert (await running.task).outcome is Outcome.LOST
-    await until(lambda: not any(session_is(pid, script.pid) for pid in scripts.living()))
-    for pid in scripts.living():  # its daemon, which has no ancestor of ours any more
-        os.kill(pid, signal.SIGKILL)
+    await until(lambda: scripts.living() == [])
 
 
-def session_is(pid: int, session: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        return os.getsid(pid) == session
-    return False
+@pytest.mark.parametrize(
+    "left",
+    [
+        pytest.param("exec >/dev/null 2>&1; cd /; sleep 1000", id="by its session"),
+        pytest.param("exec setsid bash -c 'exec >/dev/null 2>&1; sleep 1000'", id="by directory"),
+        pytest.param("cd /; exec setsid bash -c 'exec 2>&1; sleep 1000'", id="by its output"),
+    ],
+)
+async def test_what_is_left_of_a_lost_attempt_is_found(
+    runner: ProcessRunner, scripts: Scripts, left: str
+) -> None:
+    running = Running(runner, scripts, f'({left}) & touch "$0.ready"; while :; do sleep 1000; done')
+    await running.ready()
+    supervisor = running.supervisor
+    os.kill(launcher_of(runner), signal.SIGKILL)
+    supervisor.kill()
+    assert (await running.task).outcome is Outcome.LOST
+    await until(lambda: scripts.living() == [])
+
+
+STOPS_ITS_SUPERVISOR = """
+setsid bash -c 'cd /; exec >/dev/null 2>&1; trap "" TERM; sleep 1000' &
+kill -STOP $PPID; touch "$0.ready"; while :; do sleep 1000; done
+"""
+
+
+async def test_a_script_that_stops_its_supervisor_does_not_escape(
+    runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempting, "_PATIENCE", 1)
+    run = scripts.run(scripts.bash(STOPS_ITS_SUPERVISOR), timeout=0.5, grace=0.1)
+    ended = await runner.run(run, stop=asyncio.Event())
+    assert ended.outcome is Outcome.LOST
+    await until(lambda: scripts.living() == [])
+
+
+async def test_a_script_that_stops_its_supervisor_does_not_escape_cancellation(
+    runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempting, "_PATIENCE", 1)
+    running = Running(runner, scripts, STOPS_ITS_SUPERVISOR)
+    await running.ready()
+    running.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running.task
+    await until(lambda: scripts.living() == [])
+
+
+async def test_a_launcher_that_was_stopped_is_replaced_and_starts_nothing_later(
+    runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempting, "_PATIENCE", 0.1)
+    trace = scripts.directory / "trace"
+    launcher = launcher_of(runner)
+    os.kill(launcher, signal.SIGSTOP)
+    run = scripts.run(scripts.bash(f"touch {trace}"), timeout=0.1, grace=0.1)
+    ended = await runner.run(run, stop=asyncio.Event())
+    assert ended.outcome is Outcome.LOST
+    assert "launcher does not react" in ended.reason
+    assert not psutil.pid_exists(launcher)
+    monkeypatch.undo()
+    ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
+    assert ended.outcome is Outcome.OK
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
