@@ -350,6 +350,26 @@ class Client:
             lambda: self.delivery(delivery_id), until=lambda found: found["state"] in states
         )
 
+    async def until_running(self, count: int) -> list[dict[str, Any]]:
+        """The running deliveries, once there are so many."""
+
+        async def running() -> list[dict[str, Any]]:
+            items: list[dict[str, Any]] = (await self.get("/v1/deliveries?state=running")).json()[
+                "items"
+            ]
+            return items
+
+        return await eventually(running, until=lambda found: len(found) == count)
+
+    async def until_scripts(self, *names: str) -> None:
+        """Return once these scripts are ready."""
+
+        async def ready() -> set[str]:
+            items = (await self.get("/v1/scripts")).json()["items"]
+            return {item["name"] for item in items if item["ready"]}
+
+        await eventually(ready, until=lambda found: found >= set(names))
+
     async def sample(self, name: str, **labels: str) -> float:
         """One value of the metrics page; 0 for a series that is not there yet."""
         text = (await self.get("/metrics", token=None)).body.decode()
