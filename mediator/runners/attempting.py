@@ -105,7 +105,7 @@ class Attempt:
         if isinstance(report, Vanished) and self._supervision.script is not None:
             await self._kill_remains(self._supervision.script)
         elif isinstance(report, Finished):
-            self._log(report)
+            self._warn(report)
         return report
 
     async def _kill_remains(self, script: int) -> None:
@@ -113,7 +113,7 @@ class Attempt:
         killed = await asyncio.to_thread(kill_remains, script, self._directory, open_pipes)
         _log.error("attempt lost", attempt=self._run.name, killed=killed)
 
-    def _log(self, report: Finished) -> None:
+    def _warn(self, report: Finished) -> None:
         if report.leftovers:
             _log.warning("leftovers killed", attempt=self._run.name, leftovers=report.leftovers)
         if report.survivors:

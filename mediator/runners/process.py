@@ -40,7 +40,7 @@ class ProcessRunner:
         await self._workspace.open()
         try:
             await self._launcher.start()
-        except LauncherFailed as error:
+        except (LauncherFailed, OSError) as error:
             await self._workspace.close()
             raise SettingsError(f"scripts cannot be run on this machine: {error}") from error
         self._open = True
@@ -55,8 +55,6 @@ class ProcessRunner:
         self._idle.clear()
         try:
             return await self._run(run, stop)
-        except (OSError, LauncherFailed, ValueError) as error:
-            return Ended(outcome=Outcome.NOT_STARTED, reason=f"not started: {_why(error)}")
         finally:
             self._runs -= 1
             if self._runs == 0:
@@ -74,10 +72,16 @@ class ProcessRunner:
         await self._workspace.close()
 
     async def _run(self, run: Run, stop: asyncio.Event) -> Ended:
-        directory = self._workspace.make(run.name)
+        try:
+            directory = self._workspace.make(run.name)
+        except OSError as error:
+            return _not_started(error)
         attempt = None
         try:
             attempt = await self._launch(run, directory)
+        except (OSError, LauncherFailed, ValueError) as error:
+            return _not_started(error)
+        else:
             return await attempt.end(stop=stop)
         finally:
             await self._clear(attempt, directory, run.name)
@@ -106,6 +110,10 @@ class ProcessRunner:
                 self._launcher.kill()
             self._attempts.discard(attempt)
         await self._workspace.remove(directory)
+
+
+def _not_started(error: Exception) -> Ended:
+    return Ended(outcome=Outcome.NOT_STARTED, reason=f"not started: {_why(error)}")
 
 
 def _why(error: Exception) -> str:

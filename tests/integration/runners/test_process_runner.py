@@ -306,6 +306,16 @@ async def test_without_a_launcher_an_attempt_is_not_started(
     assert ended.outcome is Outcome.OK
 
 
+async def test_without_a_place_for_its_working_directory_an_attempt_is_not_started(
+    runner: ProcessRunner, scripts: Scripts, place: Path
+) -> None:
+    for directory in found(place):
+        directory.rmdir()
+    ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
+    assert ended.outcome is Outcome.NOT_STARTED
+    assert "No such file or directory" in ended.reason
+
+
 async def test_without_descriptors_an_attempt_is_not_started_and_leaks_none(
     runner: ProcessRunner, scripts: Scripts
 ) -> None:
