@@ -66,10 +66,10 @@ def _attempts_of(conn: Connection, seqs: Sequence[int]) -> defaultdict[int, list
 
 def backlog(conn: Connection) -> Backlog:
     """How many wait, run and are dead. Ended ones are not counted: that would read them all."""
-    pending, oldest = conn.execute(select(func.count(), func.min(_c.received)).where(PENDING)).one()
+    oldest = select(_c.received).where(PENDING).order_by(_c.seq).limit(1)
     return Backlog(
-        pending=pending,
-        oldest_pending=oldest,
+        pending=_count(conn, PENDING),
+        oldest_pending=conn.execute(oldest).scalar(),
         running=_count(conn, RUNNING),
         dead=_count(conn, DEAD),
     )

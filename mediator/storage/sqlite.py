@@ -40,7 +40,7 @@ class SqliteDatabase:
         self._lock: int | None = None
         self._place: sqlite_file.Place | None = None
         self._writer = _engine(self.path, begin="BEGIN IMMEDIATE", pool_size=1)
-        self._reader = _engine(self.path, begin="BEGIN", pool_size=_READERS)
+        self._reader = _engine(self.path, begin="BEGIN", pool_size=_READERS, reads_only=True)
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._log_bound = LONGEST_LOG
 
@@ -120,7 +120,7 @@ class SqliteDatabase:
         self._log_bound = size * 2 if busy else LONGEST_LOG  # a reader that stays is not met often
 
 
-def _engine(path: Path, *, begin: str, pool_size: int) -> Engine:
+def _engine(path: Path, *, begin: str, pool_size: int, reads_only: bool = False) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         pool_size=pool_size,
@@ -138,6 +138,7 @@ def _engine(path: Path, *, begin: str, pool_size: int) -> Engine:
             "synchronous=FULL",
             "foreign_keys=ON",
             "cache_size=-16000",
+            f"query_only={int(reads_only)}",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
 

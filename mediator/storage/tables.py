@@ -80,9 +80,6 @@ _c = deliveries.c
 Index(
     "ix_deliveries_pending", _c.interactive, _c.script, _c.due, _c.seq, **_only("state = 'pending'")
 )
-# The age of the oldest pending delivery.
-Index("ix_deliveries_waiting", _c.received, **_only("state = 'pending'"))
-Index("ix_deliveries_running", _c.owner, **_only("state = 'running'"))
 # Which delivery of a ticket goes before which.
 Index(
     "ix_deliveries_unfinished",
@@ -91,7 +88,9 @@ Index(
     _c.seq,
     **_only("state IN ('pending', 'running')"),
 )
-# Rare states, listed newest first without a walk past all that succeeded.
+# Rare states are counted, and listed newest first, without a walk past all that succeeded.
+Index("ix_deliveries_waiting", _c.seq, **_only("state = 'pending'"))
+Index("ix_deliveries_running", _c.seq, **_only("state = 'running'"))
 Index("ix_deliveries_dead", _c.seq, **_only("state = 'dead'"))
 Index("ix_deliveries_cancelled", _c.seq, **_only("state = 'cancelled'"))
 Index("ix_deliveries_content", _c.content, _c.received)

@@ -61,8 +61,8 @@ def _indexes() -> None:
     unfinished = "state IN ('pending', 'running')"
     for name, columns, condition in (
         ("pending", ["interactive", "script", "due", "seq"], "state = 'pending'"),
-        ("waiting", ["received"], "state = 'pending'"),
-        ("running", ["owner"], "state = 'running'"),
+        ("waiting", ["seq"], "state = 'pending'"),
+        ("running", ["seq"], "state = 'running'"),
         ("unfinished", ["ticket_id", "script", "seq"], unfinished),
         ("dead", ["seq"], "state = 'dead'"),
         ("cancelled", ["seq"], "state = 'cancelled'"),

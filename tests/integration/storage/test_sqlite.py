@@ -1,0 +1,300 @@
+"""The SQLite file: durable settings, one holder, one program, one schema."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Engine, Index, event
+
+from mediator.errors import SettingsError, StoreUnavailable
+from mediator.storage import sqlite as sqlite_module
+from mediator.storage.port import Search
+from mediator.storage.schema import upgrade
+from mediator.storage.sqlite import SqliteDatabase
+from mediator.storage.store import SqliteStore
+from mediator.storage.tables import metadata
+from tests.integration.storage.support import Desk, new
+
+PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 2000}
+
+
+def pragmas(connection: Connection) -> dict[str, object]:
+    return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in PRAGMAS}
+
+
+def opened(path: Path) -> SqliteDatabase:
+    database = SqliteDatabase(path)
+    database.open()
+    return database
+
+
+async def test_every_connection_is_durable(path: Path) -> None:
+    database = opened(path)
+    seen: list[dict[str, object]] = []
+    together = threading.Barrier(4)
+
+    def look(connection: Connection) -> dict[str, object]:
+        together.wait(60)  # so that each read has a connection of its own
+        return pragmas(connection)
+
+    for _ in range(2):
+        database.transaction(lambda connection: seen.append(pragmas(connection)))
+        database._writer.dispose()
+    seen += await asyncio.gather(*(database.read(look) for _ in range(4)))
+    database.close()
+    assert seen == [PRAGMAS] * 6
+
+
+async def test_a_reader_cannot_write(path: Path) -> None:
+    database = opened(path)
+    with pytest.raises(StoreUnavailable, match="readonly"):
+        await database.read(lambda c: c.exec_driver_sql("DELETE FROM deliveries"))
+    database.close()
+
+
+def test_a_transaction_holds_the_write_lock_from_its_beginning(path: Path) -> None:
+    database = opened(path)
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+
+    def look(_: Connection) -> None:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+
+    database.transaction(look)
+    other.close()
+    database.close()
+
+
+async def test_many_hand_overs_share_few_commits(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.start()
+    commits: list[Connection] = []
+    event.listen(store._database._writer, "commit", commits.append)
+    await asyncio.gather(*(store.accept(new()) for _ in range(300)))
+    assert len(commits) <= 30
+    assert len(await store.search(Search(limit=500))) == 300
+    await store.close()
+
+
+def test_migrations_make_the_tables(path: Path) -> None:
+    database = opened(path)
+
+    def compare(connection: Connection) -> None:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+        tables = _partial_indexes(connection)
+        assert tables == {index.name for index in _declared_partial_indexes()}
+
+    database.transaction(compare)
+    database.close()
+
+
+def _partial_indexes(connection: Connection) -> set[str]:
+    rows = connection.exec_driver_sql(
+        "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql LIKE '% WHERE %'"
+    )
+    return set(rows.scalars())
+
+
+def _declared_partial_indexes() -> list[Index]:
+    return [
+        index
+        for table in metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options["sqlite"]["where"] is not None
+    ]
+
+
+async def test_what_was_kept_is_there_after_a_restart(path: Path) -> None:
+    for expected in range(3):
+        store = SqliteStore(path)
+        await store.start()
+        assert len(await store.search(Search())) == expected
+        await store.accept(new())
+        await store.close()
+
+
+class TestHolding:
+    async def test_a_second_mediator_is_refused(self, path: Path) -> None:
+        store = SqliteStore(path)
+        await store.start()
+        with pytest.raises(SettingsError, match="another mediator is using"):
+            await SqliteStore(path).start()
+        await store.close()
+
+    async def test_another_name_of_the_file_does_not_help(self, path: Path) -> None:
+        store = SqliteStore(path)
+        await store.start()
+        link = path.with_name("link.db")
+        link.symlink_to(path)
+        with pytest.raises(SettingsError, match="another mediator is using"):
+            await SqliteStore(link).start()
+        await store.close()
+
+    async def test_whoever_was_refused_can_take_over_later(self, path: Path) -> None:
+        store, second = SqliteStore(path), SqliteStore(path)
+        await store.start()
+        with pytest.raises(SettingsError):
+            await second.start()
+        await store.close()
+        third = SqliteStore(path)
+        await third.start()
+        await third.close()
+
+    async def test_a_store_that_never_started_can_be_closed(self, path: Path) -> None:
+        await SqliteStore(path).close()
+
+
+def written(path: Path, *statements: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+class TestRefusing:
+    def test_a_file_of_another_kind(self, path: Path) -> None:
+        path.parent.mkdir()
+        path.write_bytes(b"PK\x03\x04 this is no database" * 100)
+        with pytest.raises(SettingsError, match=f"cannot open {path}: file is not a database"):
+            SqliteDatabase(path).open()
+        assert path.read_bytes().startswith(b"PK"), "it is left as it is"
+
+    def test_a_database_of_another_program(self, path: Path) -> None:
+        written(path, "CREATE TABLE customers (name TEXT)")
+        with pytest.raises(SettingsError, match="a database of another program"):
+            SqliteDatabase(path).open()
+
+    def test_a_database_that_says_it_is_another_programs(self, path: Path) -> None:
+        written(path, "PRAGMA application_id = 42")
+        with pytest.raises(SettingsError, match="a database of another program"):
+            SqliteDatabase(path).open()
+
+    def test_a_newer_schema(self, path: Path) -> None:
+        opened(path).close()
+        written(path, "UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(SettingsError, match=r"newer mediator \(schema 9999\)"):
+            SqliteDatabase(path).open()
+
+    def test_a_damaged_file(self, path: Path) -> None:
+        opened(path).close()
+        content = bytearray(path.read_bytes())
+        content[100:4096] = b"\xff" * 3996
+        path.write_bytes(content)
+        with pytest.raises(SettingsError, match=r"cannot open .*malformed"):
+            SqliteDatabase(path).open()
+
+    def test_a_directory_in_its_place(self, path: Path) -> None:
+        path.mkdir(parents=True)
+        with pytest.raises(SettingsError, match="cannot open"):
+            SqliteDatabase(path).open()
+
+    def test_a_parent_that_is_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(SettingsError, match="cannot open"):
+            SqliteDatabase(tmp_path / "file" / "mediator.db").open()
+
+    def test_a_file_system_without_a_write_ahead_log(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = sqlite_module._engine
+
+        def without(*args: object, **more: object) -> Engine:
+            engine = whole(*args, **more)  # type: ignore[arg-type]
+            event.listen(
+                engine, "connect", lambda c, _: c.execute("PRAGMA journal_mode=DELETE").close()
+            )
+            return engine
+
+        monkeypatch.setattr(sqlite_module, "_engine", without)
+        with pytest.raises(SettingsError, match="network file"):
+            SqliteDatabase(path).open()
+
+    def test_the_lock_is_let_go_of(self, path: Path) -> None:
+        written(path, "CREATE TABLE customers (name TEXT)")
+        with pytest.raises(SettingsError):
+            SqliteDatabase(path).open()
+        path.unlink()
+        opened(path).close()
+
+
+def test_an_upgrade_that_fails_leaves_nothing_behind(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(connection: Connection) -> None:
+        upgrade(connection)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(sqlite_module, "upgrade", broken)
+    with pytest.raises(SettingsError, match="no space left"):
+        SqliteDatabase(path).open()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    connection.close()
+
+
+async def test_the_log_stays_bounded_while_somebody_always_reads(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = 2**20
+    monkeypatch.setattr(sqlite_module, "LONGEST_LOG", bound)
+    store = SqliteStore(path)
+    await store.start()
+    database = store._database
+    log = path.with_name(path.name + "-wal")
+    reading, done = threading.Semaphore(0), False
+
+    def overlap(connection: Connection) -> None:
+        connection.exec_driver_sql("SELECT count(*) FROM deliveries").scalar_one()
+        reading.release()  # the next read begins before this one ends
+        reading.acquire(timeout=1)
+
+    async def read_on() -> None:
+        while not done:
+            await database.read(overlap)
+
+    readers = [asyncio.create_task(read_on()) for _ in range(3)]
+    largest = 0
+    for _ in range(60):
+        await store.accept(new(body=b"x" * 100_000))
+        largest = max(largest, log.stat().st_size)
+    done = True
+    await asyncio.gather(*readers)
+    await store.close()
+    assert largest < 4 * bound
+
+
+async def test_a_closed_store_says_so(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.start()
+    await store.close()
+    for asked in (store.accept(new()), store.search(Search()), store.find("x"), store.probe()):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await asked
+
+
+async def test_reads_go_on_beside_a_long_write(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.start()
+    desk = Desk(store)
+    delivery_id = await desk.accept()
+    entered, go = threading.Event(), threading.Event()
+
+    def long(_: Connection) -> None:
+        entered.set()
+        go.wait(60)
+
+    writing = asyncio.create_task(store._write(long))
+    await asyncio.to_thread(entered.wait)
+    assert (await store.find(delivery_id)).id == delivery_id
+    go.set()
+    await writing
+    await store.close()
