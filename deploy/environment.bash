@@ -52,7 +52,8 @@ need_python() { # -> REPLY
     fail "this needs Python 3.11 or newer with its venv module: on Debian install python3-venv"
 }
 
-environment_works() { # directory
+environment_works() { # directory: also after the checkout was moved, which commands in it do not survive
+    [[ -f $1/installed && $(<"$1/installed") != "$1 "* ]] && return 1
     [[ -x $1/bin/python ]] && "$1/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 
@@ -63,8 +64,7 @@ make_environment() { # directory, requirements file, other file whose change mat
         note "making ${directory##*/} with $REPLY"
         log=$("$REPLY" -m venv --clear "$directory" 2>&1) || fail "$REPLY cannot make $directory: $log"
     }
-    stamp=$(cat "${@:2}" | sha256sum) || fail "${*:2} cannot be read"
-    stamp+=$("$directory/bin/python" -VV)
+    stamp="$directory $("$directory/bin/python" -VV) $(cat -- "${@:2}" | sha256sum)" || fail "${*:2} cannot be read"
     [[ ! -f $directory/installed || $(<"$directory/installed") != "$stamp" ]] || return 0
     note "installing the packages of $requirements, which takes a minute"
     pip_install "$directory" --require-hashes -r "$requirements"
