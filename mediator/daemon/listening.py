@@ -30,7 +30,7 @@ class Listener:
     key: str
     """the settings key of the port, for errors"""
     idle: float = IDLE
-    _runner: web.AppRunner | None = field(default=None, init=False)
+    _runner: Runner | None = field(default=None, init=False)
 
     async def open(self) -> str:
         """Listen; the URL. Raises `SettingsError` when the address cannot be had."""
@@ -39,7 +39,7 @@ class Listener:
             access_log=None,
             keepalive_timeout=self.idle,
             max_line_size=LONGEST_TARGET,
-            shutdown_timeout=LAST_ANSWERS,
+            shutdown_timeout=1.0,  # after `drain`: for writing the last answers
             # What was signed is what was sent: a body is never unpacked on the way in.
             auto_decompress=False,
         )
@@ -63,6 +63,7 @@ class Listener:
     async def close(self) -> None:
         """Stop listening, let requests in progress end for `LAST_ANSWERS`, then cut them."""
         if self._runner is not None:
+            await self._runner.drain(LAST_ANSWERS)
             await self._runner.cleanup()
             self._runner = None
 
