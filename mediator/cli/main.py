@@ -105,7 +105,7 @@ def _misused(error: typer.TyperException) -> int:
     show = getattr(error, "show", None)
     if show is None:
         print(f"mediator: {error.message}", file=sys.stderr)  # noqa: T201 - the command's own voice
-    else:
+    elif error.format_message().strip():  # without one the help has already been printed instead
         show()
     return USAGE if error.exit_code == _CLICK_USAGE else error.exit_code
 
