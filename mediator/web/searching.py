@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+
+from multidict import MultiMapping
 
 from mediator.errors import BadRequest
 from mediator.model.deliveries import State
@@ -15,8 +17,11 @@ _KEYS = ("script", "event", "state", "ticket", "since", "until", "limit", "after
 _LARGEST_SEQ = 2**63 - 1
 
 
-def read_search(query: Mapping[str, str], *, now: datetime) -> Search:
+def read_search(query: MultiMapping[str], *, now: datetime) -> Search:
     """The search asked for. Raises `BadRequest` naming the parameter."""
+    twice = [key for key in query if len(query.getall(key)) > 1]
+    if twice:
+        raise BadRequest(f"The parameter {twice[0][:100]!r} is there more than once.")
     unknown = [key for key in query if key not in _KEYS]
     if unknown:
         raise BadRequest(
@@ -49,18 +54,16 @@ def _time(key: str, text: str | None, now: datetime) -> datetime | None:
     """A date and time (ISO 8601), or a duration before now."""
     if text is None:
         return None
-    try:
+    with suppress(ValueError, OverflowError):
         return now - parse_duration(text)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        example = (now - timedelta(days=1)).isoformat(timespec="seconds")
-        raise BadRequest(
-            f"{key}={text[:100]!r} is neither a time such as {example} nor a duration such as 2h."
-        ) from None
+    for spelt in (text, text.replace(" ", "+")):  # a + that was not encoded has become a blank
+        with suppress(ValueError, OverflowError):
+            time = datetime.fromisoformat(spelt)
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    example = (now - timedelta(days=1)).isoformat(timespec="seconds")
+    raise BadRequest(
+        f"{key}={text[:100]!r} is neither a time such as {example} nor a duration such as 2h."
+    )
 
 
 def _number(key: str, text: str, largest: int) -> int:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import structlog
 from aiohttp import web
 
-from mediator.errors import Forbidden, Unauthenticated
+from mediator.errors import Forbidden, MediatorError, Unauthenticated
 from mediator.settings.tree import Role
 from mediator.web.services import SERVICES, Holder
 
+_log = structlog.get_logger()
 _SCHEME = "bearer "
 
 
 def require(request: web.Request, role: Role) -> Holder:
     """The caller, who has at least `role`. Raises `Unauthenticated` or `Forbidden`."""
+    try:
+        return _require(request, role)
+    except MediatorError as error:
+        _log.warning(
+            "request refused",
+            method=request.method,
+            path=request.path[:200],
+            status=int(error.status),
+            reason=error.detail,
+            remote=request.remote,
+        )
+        raise
+
+
+def _require(request: web.Request, role: Role) -> Holder:
     holder = _identify(request)
     if role is Role.OPERATOR and holder.role is not Role.OPERATOR:
         raise Forbidden(f"The token {holder.name} may only look; this needs the role operator.")
