@@ -19,11 +19,16 @@ _ENVIRONMENT = REPOSITORY / ".venv" / "sdk"
 
 
 @pytest.fixture(scope="module")
-def mediator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
-    """One that runs, with no script yet. It takes the same ticket as often as tests send it."""
+def mediator(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mediator]:
+    """One with the SCRIPTS of the test's file. The same ticket may be sent again and again."""
     settings = {"dispatch": {"deduplicate": "0s"}}
-    with Mediator(tmp_path_factory.mktemp("mediator"), settings=settings) as running:
-        yield running
+    mediator = Mediator(tmp_path_factory.mktemp("mediator"), settings=settings)
+    for name, text in request.module.SCRIPTS.items():
+        mediator.script(name, text, mode=0o755 if text.startswith("#!") else 0o644)
+    with mediator:
+        yield mediator
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,10 @@ from tests.support.mediator import KEY, SHIM, Mediator
 
 
 class Form(StrEnum):
-    """How the shim can be installed for a script. All but the first need no argument."""
+    """How the shim can be installed for a script.
+
+    All but the first need no argument, and so serve the kinds that have nothing but a path.
+    """
 
     GENERIC = "generic"
     """the shim under its own name, the script as the first argument"""
@@ -26,9 +29,6 @@ class Form(StrEnum):
     WRAPPER = "wrapper"
     """the two lines that the shim's header shows"""
 
-
-FORMS_WITHOUT_ARGUMENT = tuple(form for form in Form if form is not Form.GENERIC)
-"""For kinds that have nothing in SecureChange but a path."""
 
 _WRAPPER = """#!/bin/bash
 exec "$BASH" "${{0%/*}}/securechange-shim" {script} "$@"
