@@ -96,7 +96,7 @@ class AttemptMaker:
         )
         recording = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailable),
-            wait=wait_exponential_jitter(initial=0.1, max=10),
+            wait=wait_exponential_jitter(multiplier=0.1, max=10),
             before_sleep=self._not_recorded,
         )
         return await recording(self.store.finish, finish)

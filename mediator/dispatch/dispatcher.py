@@ -192,7 +192,7 @@ class _Patience:
     """Growing waits while the store is away."""
 
     def __init__(self) -> None:
-        self._wait: wait_base = wait_exponential_jitter(initial=0.1, max=5)
+        self._wait: wait_base = wait_exponential_jitter(multiplier=0.1, max=5)
         self._failures = 0
 
     def reset(self) -> None:

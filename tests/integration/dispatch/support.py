@@ -1,0 +1,165 @@
+"""A dispatcher on a real store, with a runner that does what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mediator.dispatch.attempt import AttemptMaker
+from mediator.dispatch.dispatcher import Dispatcher
+from mediator.dispatch.slots import Slots
+from mediator.errors import StoreUnavailable
+from mediator.metrics import Metrics
+from mediator.model.attempts import Ended, Outcome
+from mediator.model.deliveries import Delivery
+from mediator.runners.port import Run
+from mediator.storage.port import DeliveryStore
+from mediator.storage.store import SqliteStore
+from tests.integration.storage.support import new
+from tests.support.waiting import eventually
+from tests.unit.dispatch.support import Clock, Scripts, script
+
+OK = Ended(outcome=Outcome.OK, exit_code=0)
+FAILED = Ended(outcome=Outcome.FAILED, exit_code=1, reason="ended with exit code 1")
+STOPPED = Ended(outcome=Outcome.CANCELLED, reason="stopped because that was asked for")
+
+Behaviour = Callable[[Run], Awaitable[Ended]]
+
+
+class Runner:
+    """Counts what runs at once; an attempt ends when it is let go, or is stopped."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self.running: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.go = asyncio.Event()
+        self.end: Callable[[Run], Ended] = lambda _: OK
+
+    async def start(self) -> None:
+        """Nothing to get ready."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
+        self.runs.append(run)
+        keys = (run.program.name, "all")
+        for key in keys:
+            self.running[key] += 1
+            self.most[key] = max(self.most[key], self.running[key])
+        try:
+            return await self._until(run, stop)
+        finally:
+            for key in keys:
+                self.running[key] -= 1
+
+    async def _until(self, run: Run, stop: asyncio.Event) -> Ended:
+        waits = [asyncio.create_task(event.wait()) for event in (stop, self.go)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return STOPPED if stop.is_set() else self.end(run)
+
+
+class FaultyStore:
+    """A store that counts what is asked of it, and is away when a test says so."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self.calls: Counter[str] = Counter()
+        self.away: set[str] = set()
+        self.error: Exception = StoreUnavailable("the disk is full")
+        self.refused: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._store, name)
+        if not asyncio.iscoroutinefunction(real):
+            return real
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            self.calls[name] += 1
+            if name in self.away:
+                self.refused[name] += 1
+                raise self.error
+            return await real(*arguments, **named)
+
+        return call
+
+
+@dataclass
+class House:
+    """Everything a dispatcher needs, and the dispatcher."""
+
+    store: Any
+    runner: Runner = field(default_factory=Runner)
+    clock: Clock = field(default_factory=Clock)
+    metrics: Metrics = field(default_factory=Metrics)
+    scripts: Scripts = field(default_factory=lambda: Scripts.of(script("a.py"), script("b.py")))
+    slots: Slots = field(default_factory=lambda: Slots(trigger=4, interactive=2))
+    owner: str = "here"
+
+    def __post_init__(self) -> None:
+        self.dispatcher = self.another()
+        self.task: asyncio.Task[None] | None = None
+
+    def another(self) -> Dispatcher:
+        store: DeliveryStore = self.store
+        maker = AttemptMaker(
+            store=store,
+            runner=self.runner,
+            metrics=self.metrics,
+            clock=self.clock,
+            daemon_environment={"PATH": "/bin", "SECRET": "x"},
+        )
+        return Dispatcher(
+            owner=self.owner,
+            store=store,
+            scripts=self.scripts,
+            slots=self.slots,
+            maker=maker,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+
+    def begin(self) -> asyncio.Task[None]:
+        self.task = asyncio.create_task(self.dispatcher.run())
+        return self.task
+
+    async def accept(self, name: str = "a.py", **fields: Any) -> str:
+        accepted = await self.store.accept(new(name, **{"at": self.clock.now(), **fields}))
+        return str(accepted.id)
+
+    async def state(self, delivery_id: str) -> str:
+        return str((await self.find(delivery_id)).state)
+
+    async def find(self, delivery_id: str) -> Delivery:
+        found: Delivery = await self.store.find(delivery_id)
+        return found
+
+    async def until_state(self, delivery_id: str, state: str) -> Delivery:
+        return await eventually(lambda: self.find(delivery_id), until=lambda d: d.state == state)
+
+    async def until_put_back(self, delivery_id: str) -> Delivery:
+        """Pending again, after an attempt that ended."""
+        return await eventually(
+            lambda: self.find(delivery_id),
+            until=lambda d: d.state == "pending" and d.attempts_made > 0,
+        )
+
+    async def until_running(self, count: int, key: str = "all") -> None:
+        async def running() -> int:
+            return self.runner.running[key]
+
+        await eventually(running, until=lambda n: n == count)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async def look() -> bool:
+            return condition()
+
+        await eventually(look)

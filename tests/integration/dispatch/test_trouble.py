@@ -1,0 +1,201 @@
+"""A store that is away, leases, losses, and faults in the mediator itself."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from mediator.dispatch import attempt as attempt_module
+from mediator.dispatch import dispatcher as dispatcher_module
+from mediator.dispatch.housekeeping import LEASE
+from mediator.dispatch.verdicts import judge
+from mediator.model.attempts import Outcome
+from tests.integration.dispatch.support import House
+from tests.integration.storage.support import Desk
+from tests.unit.dispatch.support import NOW, Scripts
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waits between tries are tested by their arithmetic."""
+
+    def at_once(**_: object) -> object:
+        return lambda _state: 0.001
+
+    monkeypatch.setattr(attempt_module, "wait_exponential_jitter", at_once)
+    monkeypatch.setattr(dispatcher_module, "wait_exponential_jitter", at_once)
+
+
+@pytest.mark.parametrize("away", ["recover", "expire", "claim", "next_due"])
+async def test_work_goes_on_when_the_store_is_back(house: House, away: str) -> None:
+    house.runner.go.set()
+    house.store.away = {away}
+    house.begin()
+    delivery_id = await house.accept()
+    await house.until(lambda: house.store.refused[away] > 2)
+    house.store.away = set()
+    await house.until_state(delivery_id, "succeeded")
+    assert house.metrics.store_errors._value.get() > 2
+
+
+async def test_an_end_is_recorded_however_long_the_store_is_away(house: House) -> None:
+    house.runner.go.set()
+    house.store.away = {"finish"}
+    house.begin()
+    delivery_id = await house.accept()
+    await house.until(lambda: house.store.refused["finish"] > 5)
+    assert await house.state(delivery_id) == "running"
+    house.store.away = set()
+    found = await house.until_state(delivery_id, "succeeded")
+    assert found.attempts_made == 1
+    assert len(house.runner.runs) == 1, "the script ran once"
+
+
+async def test_leases_survive_a_store_that_was_away(house: House) -> None:
+    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.begin()
+    delivery_id = await house.accept()
+    await house.until_running(1)
+    house.store.away = {"renew"}
+    await house.until(lambda: house.store.refused["renew"] > 2)
+    house.clock.later(10 * LEASE.total_seconds())
+    house.store.away = set()
+    before = house.store.calls["recover"]
+    await house.until(lambda: house.store.calls["recover"] > before + 1)
+    assert await house.state(delivery_id) == "running", "what runs is renewed before it is judged"
+    assert len(house.runner.runs) == 1
+
+
+async def test_a_wish_of_which_no_notice_came_is_heard_at_the_next_renewal(house: House) -> None:
+    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.store.notices._on_stop.clear()
+    house.begin()
+    delivery_id = await house.accept()
+    await house.until_running(1)
+    await house.store.cancel(delivery_id, now=NOW, reason="by ops")
+    await house.until_state(delivery_id, "cancelled")
+
+
+async def test_an_attempt_that_another_has_taken_over_is_stopped(house: House) -> None:
+    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.store.away = {"renew"}
+    house.begin()
+    delivery_id = await house.accept()
+    await house.until_running(1)
+    other = Desk(house.store, owner="there", now=NOW + 10 * LEASE)
+    await house.store.recover("there", now=other.now)
+    house.scripts.catalog = Scripts.of().catalog
+    (taken,) = await other.claim()
+    house.store.away = {"recover"}  # of one file there is only one holder
+    await house.until_running(0)
+    assert await house.state(delivery_id) == "running", "there"
+    assert await other.finish(taken) == "succeeded"
+
+
+async def test_what_a_dead_mediator_ran_is_run_again(house: House) -> None:
+    delivery_id = await house.accept()
+    await Desk(house.store, owner="dead", now=NOW).claim()
+    house.runner.go.set()
+    house.begin()
+    found = await house.until_state(delivery_id, "succeeded")
+    assert [attempt.outcome for attempt in found.attempts] == [Outcome.LOST, Outcome.OK]
+    assert house.metrics.recovered._value.get() == 1
+
+
+async def test_an_interactive_call_whose_deadline_passed_is_cancelled(house: House) -> None:
+    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.begin()
+    for _ in range(2):
+        await house.accept(interactive=True)
+    await house.until_running(2)
+    late = await house.accept(interactive=True, expires=NOW + timedelta(seconds=1))
+    with house.store.notices.watch(late) as ended:
+        house.clock.later(1)
+        async with asyncio.timeout(60):
+            await ended.wait()
+    assert await house.state(late) == "cancelled"
+
+
+async def test_a_fault_in_the_mediator_loses_one_attempt_which_is_put_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.runner.go.set()
+
+    def broken(*_: object, **__: object) -> object:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(attempt_module, "judge", broken)
+    house.begin()
+    delivery_id = await house.accept()
+    await house.until(lambda: len(house.runner.runs) == 1)
+    await house.until(lambda: house.slots.busy == 0)
+    monkeypatch.setattr(attempt_module, "judge", judge)
+    other = await house.accept("b.py")
+    await house.until_state(other, "succeeded")
+    house.clock.later(2 * LEASE.total_seconds())
+    found = await house.until_state(delivery_id, "succeeded")
+    assert [attempt.outcome for attempt in found.attempts] == [Outcome.LOST, Outcome.OK]
+
+
+async def test_a_script_that_cannot_be_described_costs_one_attempt(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(attempt_module, "environment", broken)
+    house.begin()
+    delivery_id = await house.accept()
+    found = await house.until_put_back(delivery_id)
+    assert found.attempts[0].outcome is Outcome.LOST
+
+
+@pytest.mark.parametrize("part", ["renew", "claim"])
+async def test_a_part_that_dies_takes_the_dispatcher_with_it(house: House, part: str) -> None:
+    house.dispatcher._house.every = timedelta(milliseconds=1)
+    task = house.begin()
+    await house.accept()
+    await house.until_running(1)
+    house.store.error = ZeroDivisionError("a bug")
+    house.store.away = {part}
+    house.store.notices.work()
+    async with asyncio.timeout(60):
+        await asyncio.wait([task])
+    assert isinstance(task.exception(), ExceptionGroup)
+    assert house.runner.running["all"] == 0
+
+
+class TestAlive:
+    async def test_not_before_it_looked(self, house: House) -> None:
+        assert not house.dispatcher.alive
+
+    async def test_while_it_looks_for_work(self, house: House) -> None:
+        house.begin()
+        await house.until(lambda: house.dispatcher.alive)
+
+    async def test_with_full_slots_as_well(self, house: House) -> None:
+        house.begin()
+        for _ in range(4):
+            await house.accept()
+        await house.until_running(4)
+        house.clock.later(3600)
+        await house.until(lambda: house.dispatcher.alive)
+
+    async def test_not_when_it_is_stuck(self, house: House) -> None:
+        house.begin()
+        await house.until(lambda: house.dispatcher.alive)
+        never = asyncio.Event()
+
+        async def stuck(*_: object, **__: object) -> list[object]:
+            await never.wait()
+            return []
+
+        house.store._store.claim = stuck
+        house.store.notices.work()
+        await house.until(lambda: house.store.calls["claim"] > 1)
+        house.clock.later(60)
+        assert not house.dispatcher.alive
+        never.set()
