@@ -53,6 +53,8 @@ def intention(settings: Settings) -> str:
     """What `mediator serve` would do with these settings, in one sentence."""
     http = settings.http
     port = "any free port" if http.port == 0 else f"port {http.port}"
+    if http.metrics_port is not None:
+        port += f" (health and metrics: port {http.metrics_port})"
     return (
         f"mediator serve listens on {http.host}, {port}, runs the scripts of"
         f" {settings.scripts.directory}, and keeps deliveries in {settings.store.path}."

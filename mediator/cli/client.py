@@ -24,6 +24,8 @@ _CONNECT = 10.0
 _ANSWER = 60.0
 """Seconds for a whole answer of the operator API."""
 
+_STRANGER = "the answer is not one of a mediator, so something else may listen at this URL:"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
@@ -37,8 +39,14 @@ class Answer:
         """The JSON object in it. Raises `Failure` when there is none: it is no mediator."""
         found = _object(self.body)
         if found is None:
-            raise Failure("what answered at this URL is not a mediator: its answer is not JSON.")
+            raise Failure(f"{_STRANGER} it is not JSON.")
         return found
+
+    def header(self, name: str) -> str:
+        """A header that every mediator sends here. Raises `Failure` when it is not there."""
+        if name not in self.headers:
+            raise Failure(f"{_STRANGER} it has no header {name}.")
+        return self.headers[name]
 
 
 @asynccontextmanager

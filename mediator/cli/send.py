@@ -197,10 +197,10 @@ def _told(answer: Answer, handover: Handover) -> int:
         document = answer.document()
         show_json(document)
         return _code(document["attempts"][-1])
-    length = int(answer.headers["Mediator-Stdout-Length"])
-    code = int(answer.headers["Mediator-Exit-Code"])
+    length = int(answer.header("Mediator-Stdout-Length"))
+    code = int(answer.header("Mediator-Exit-Code"))
     write_streams(answer.body[:length], answer.body[length:])
-    say(f"delivery {answer.headers['Mediator-Delivery']}, exit code {code}")
+    say(f"delivery {answer.header('Mediator-Delivery')}, exit code {code}")
     return code
 
 
