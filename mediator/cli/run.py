@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from mediator.cli.foreground import make
 from mediator.cli.foretelling import Foretold, foretell
 from mediator.cli.printing import AsJson, say, show_json
 from mediator.clock import SystemClock
-from mediator.dispatch.environment import environment
+from mediator.dispatch.attempt import described
 from mediator.errors import NotReady, TooLarge
-from mediator.model.deliveries import Delivery, State, TicketFields
+from mediator.model.deliveries import Claim, Delivery, State, TicketFields
 from mediator.model.tickets import Ticket, read_ticket
-from mediator.runners.port import Run
 from mediator.settings.tree import LogLevel, Settings
 from mediator.web.handover import Call, read_query
 
@@ -58,8 +56,9 @@ def run(
     found = find_script(loaded, script)
     call = read_query(query_of(event, variables, arguments))
     body = read_ticket_file(ticket)
-    delivery = described(found, call, _checked(body, found, call, loaded))
-    made = asyncio.run(make(planned(found, delivery, body)))
+    delivery = delivered(found, call, _checked(body, found, call, loaded))
+    claim = Claim(delivery=delivery, body=body, owner="")
+    made = asyncio.run(make(described(claim, found, found.policy, os.environ)))
     foretold = foretell(made, delivery, found.policy, now=SystemClock().now())
     _tell(found, foretold, as_json=as_json)
     raise typer.Exit(foretold.exit_code)
@@ -86,7 +85,7 @@ def _checked(body: bytes, script: Script, call: Call, settings: Settings) -> Tic
     return read_ticket(body, roots=(*roots, "ticket_info") if call.event == _TEST else roots)
 
 
-def described(script: Script, call: Call, ticket: Ticket) -> Delivery:
+def delivered(script: Script, call: Call, ticket: Ticket) -> Delivery:
     """The delivery that the store would hold when its first attempt starts."""
     now = SystemClock().now()
     test = call.event == _TEST or (not call.event and ticket.is_test_button)
@@ -116,22 +115,6 @@ def described(script: Script, call: Call, ticket: Ticket) -> Delivery:
         failures=0,
         losses=0,
         last_error="",
-    )
-
-
-def planned(script: Script, delivery: Delivery, body: bytes) -> Run:
-    """The attempt, completely described."""
-    policy = script.policy
-    arguments = delivery.arguments
-    return Run(
-        name=delivery.id,
-        program=script.path,
-        arguments=tuple(shlex.split(" ".join(arguments))) if policy.split_arguments else arguments,
-        environment=environment(delivery, policy, number=1, daemon=os.environ),
-        stdin=body,
-        timeout=policy.timeout.total_seconds(),
-        grace=policy.grace.total_seconds(),
-        limits=policy.limits,
     )
 
 

@@ -66,7 +66,7 @@ class AttemptMaker:
         if stop.event.is_set():  # claimed in the moment of the shutdown
             return Ended(outcome=Outcome.CANCELLED, reason="stopped before it started")
         try:
-            run = _described(claim, script, policy, self.daemon_environment)
+            run = described(claim, script, policy, self.daemon_environment)
             return await self.runner.run(run, stop=stop.event)
         except Exception as error:  # noqa: BLE001 - a fault here costs this attempt, not the daemon
             _bound(claim).exception("runner failed")
@@ -129,7 +129,8 @@ def _bound(claim: Claim) -> structlog.typing.FilteringBoundLogger:
     )
 
 
-def _described(claim: Claim, script: Script, policy: Policy, daemon: Mapping[str, str]) -> Run:
+def described(claim: Claim, script: Script, policy: Policy, daemon: Mapping[str, str]) -> Run:
+    """The attempt that a claim stands for, completely described; `daemon`: its environment."""
     delivery = claim.delivery
     return Run(
         name=f"{delivery.id}-{claim.number}",
