@@ -11,7 +11,7 @@ from mediator.errors import Conflict, DeadlineMissed, Draining, NotReady
 from mediator.model.attempts import Attempt, Outcome
 from mediator.model.deliveries import Accepted, Delivery, NewDelivery, Repeat, State
 from mediator.model.policies import Policy
-from mediator.web.documents import document
+from mediator.web.documents import AcceptedDocument, document
 from mediator.web.handover import Preference
 from mediator.web.services import Services
 
@@ -132,8 +132,8 @@ def _accepted(accepted: Accepted) -> web.Response:
     headers = {"Location": f"/v1/deliveries/{accepted.id}", "Mediator-Delivery": accepted.id}
     if duplicate:
         headers["Mediator-Duplicate"] = "true"
-    document = {"delivery": accepted.id, "duplicate": duplicate}
-    return web.json_response(document, status=202, headers=headers)
+    kept = AcceptedDocument(delivery=accepted.id, duplicate=duplicate)
+    return web.json_response(text=kept.model_dump_json(), status=202, headers=headers)
 
 
 def _raw(delivery: Delivery, attempt: Attempt) -> web.Response:

@@ -78,6 +78,15 @@ class DeliveryList(_Document):
     """Pass it as `after` for the next page; null on the last one."""
 
 
+class AcceptedDocument(_Document):
+    """A delivery that is on disk."""
+
+    delivery: str
+    """Its id."""
+    duplicate: bool
+    """Whether the same content was kept before; then this is the id of that delivery."""
+
+
 class ScriptDocument(_Document):
     """A script and how it is run."""
 
