@@ -4,6 +4,9 @@ Whoever wants to write hands over an item and the function that writes many such
 takes everything that has queued up, runs it in one transaction and commits once; then all of them
 are told. While the disk is busy with one commit the next group gathers, so a group grows with the
 load and a lone request never waits for company.
+
+What is submitted in one turn of an event loop is queued together, at the end of that turn: those
+who were told together ask together again, and the first of them must not get a commit of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ Write = Callable[[Connection, Sequence[Item]], Sequence[Result | MediatorError]]
 """Writes many items at once; an error in the place of a result concerns that item only."""
 
 LARGEST_GROUP = 500
-"""Items in one transaction; bounds how long the first of them waits."""
+"""Items after which nothing more joins a transaction; bounds how long the first of them waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class GroupCommit:
 
     def __init__(self, transaction: Callable[[Callable[[Connection], None]], None]) -> None:
         self._transaction = transaction
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._turns: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._gate = threading.Lock()  # nothing is queued behind the mark that ends the thread
         self._open = False
@@ -70,15 +74,28 @@ class GroupCommit:
         with self._gate:
             if not self._open:
                 raise StoreUnavailable("the store is closed; the mediator is not running")
-            self._queue.put(_Job(write, item, loop, future))
+            if loop not in self._turns:
+                self._turns[loop] = []
+                loop.call_soon(self._end_turn, loop)
+            self._turns[loop].append(_Job(write, item, loop, future))
         return await future
+
+    def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._gate:
+            self._enqueue(self._turns.pop(loop, []))
+
+    def _enqueue(self, jobs: list[_Job]) -> None:
+        for start in range(0, len(jobs), LARGEST_GROUP):
+            self._queue.put(jobs[start : start + LARGEST_GROUP])
 
     async def close(self) -> None:
         """Write what was submitted, then end the thread."""
         with self._gate:
-            was_open, self._open = self._open, False
-        if was_open:
-            self._queue.put(None)
+            if self._open:
+                self._open = False
+                while self._turns:
+                    self._enqueue(self._turns.popitem()[1])
+                self._queue.put(None)
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
 
@@ -94,12 +111,12 @@ class GroupCommit:
         jobs: list[_Job] = []
         while len(jobs) < LARGEST_GROUP:
             try:
-                job = self._queue.get(block=not jobs)
+                turn = self._queue.get(block=not jobs)
             except queue.Empty:
                 break
-            if job is None:
+            if turn is None:
                 return jobs, True
-            jobs.append(job)
+            jobs += turn
         return jobs, False
 
     def _commit(self, jobs: Sequence[_Job]) -> Sequence[Any]:

@@ -84,8 +84,9 @@ async def held_up(writer: GroupCommit, database: Database) -> asyncio.Task[int]:
 
 
 async def queued(*jobs: asyncio.Future[int]) -> None:
-    """Every task has come to its `await`."""
-    await asyncio.sleep(0)
+    """Every task has come to its `await`, and the turn of the loop has ended."""
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert not any(job.done() for job in jobs)
 
 
@@ -96,6 +97,14 @@ async def test_what_queues_up_shares_a_commit(writer: GroupCommit, database: Dat
     database.go.set()
     assert await asyncio.gather(first, *rest) == [0, *(4 * n for n in range(100))]
     assert database.commits == 2
+
+
+async def test_what_is_asked_in_one_turn_of_the_loop_shares_a_commit(
+    writer: GroupCommit, database: Database
+) -> None:
+    for _ in range(5):
+        await asyncio.gather(*(writer.submit(double, 2) for _ in range(16)))
+    assert database.commits == 5
 
 
 async def test_a_group_is_bounded(writer: GroupCommit, database: Database) -> None:
