@@ -121,6 +121,18 @@ class Metrics:
             ["ready"],
             registry=self.registry,
         )
+        self.reloads = Counter(
+            "mediator_catalog_reloads",
+            "Times the scripts were read because something had changed; result: ok or failed.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.builds = Counter(
+            "mediator_environment_builds",
+            "Environments of scripts that were built; result: ok or failed.",
+            ["result"],
+            registry=self.registry,
+        )
         self.store_errors = Counter(
             "mediator_store_errors",
             "Times the store could not be used.",

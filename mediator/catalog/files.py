@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
-from mediator.catalog.scripts import Unfit
+from mediator.catalog.fingerprints import MISSING, Fingerprint, of
+from mediator.catalog.unfit import BeingWritten, Unfit
+from mediator.catalog.writers import has_writer
 
 READ_AT_MOST = 2**20
 """Bytes read of a file: the metadata of a script is looked for in these."""
@@ -25,6 +31,8 @@ class FileHead:
 
     data: bytes
     mode: int
+    state: Fingerprint = MISSING
+    """which version of the file it is the beginning of"""
 
     @property
     def runnable(self) -> bool:
@@ -35,7 +43,8 @@ class FileHead:
 def read_head(path: Path, directory: Path) -> FileHead:
     """Read the beginning of a file. `directory` is the scripts directory, resolved.
 
-    Raises `Unfit` for what is not a file, what leaves the directory and what cannot be read.
+    Raises `Unfit` for what is not a file, what leaves the directory and what cannot be read,
+    `BeingWritten` for what changes meanwhile.
     """
     mode = _mode(path)
     target = path.resolve()
@@ -44,13 +53,41 @@ def read_head(path: Path, directory: Path) -> FileHead:
         raise Unfit(f"it is a symbolic link that leaves the scripts directory, to {target}.")
     if not stat.S_ISREG(mode):
         raise Unfit(f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file.")
+    with _opened(path) as file:
+        state = of(os.fstat(file.fileno()))
+        data = file.read(READ_AT_MOST)
+        _refuse_changed(file, state)
+    return FileHead(data=data, mode=mode, state=state)
+
+
+def sha256_of(path: Path, state: Fingerprint) -> str:
+    """Of the whole file, in hexadecimal digits.
+
+    Raises `BeingWritten` when it is not, or does not stay, in that state, and when a program has
+    it open for writing.
+    """
+    with _opened(path) as file:
+        if has_writer(file.fileno()):
+            raise BeingWritten("a program has it open for writing.")
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _refuse_changed(file, state)
+    return digest
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
         with path.open("rb") as file:
-            return FileHead(data=file.read(READ_AT_MOST), mode=mode)
+            yield file
     except PermissionError as error:
         raise Unfit("the mediator's user may not read it; run chmod a+r on it.") from error
     except OSError as error:
         raise Unfit(f"it cannot be read ({error.strerror}).") from error
+
+
+def _refuse_changed(file: BufferedReader, state: Fingerprint) -> None:
+    if of(os.fstat(file.fileno())) != state:
+        raise BeingWritten("it is being written.")
 
 
 def refuse_writable_by_all(head: FileHead) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path, PurePath
 
+from mediator.catalog.fingerprints import FileState, fingerprint
+from mediator.catalog.needs import Need
 from mediator.errors import NotFound, NotReady
 from mediator.model.policies import Policy
 from mediator.settings.explaining import nearest
@@ -14,8 +17,17 @@ _NAMES_LISTED = 20
 """Names a sentence lists at most."""
 
 
-class Unfit(Exception):
-    """Why a file cannot be run, as a whole sentence that ends in a full stop."""
+class EnvironmentState(StrEnum):
+    """Where the environment of a script is on its way."""
+
+    NONE = "none"
+    """it needs none: its first line decides what runs it"""
+    MISSING = "missing"
+    """nobody has built it yet"""
+    BUILDING = "building"
+    FAILED = "failed"
+    """the last build failed; it is tried again"""
+    READY = "ready"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,16 +47,43 @@ class Script:
     description: str = ""
     """what it says it is for"""
     dependencies: tuple[str, ...] = ()
-    """PEP 508 requirements it states; the mediator does not install them yet"""
+    """PEP 508 requirements it states"""
     fallback: bytes | None = None
     """what its policy's fallback answers"""
     requires_python: str = ""
-    """the PEP 440 specifier it states; not enforced"""
+    """the PEP 440 specifier it states"""
+    sha256: str = ""
+    """of the whole file, in hexadecimal digits; empty when it could not be read"""
+    files: tuple[FileState, ...] = ()
+    """the file itself, its policy file (also when there is none) and its fallback, as read"""
+    need: Need | None = None
+    """what runs it instead of its first line"""
+    interpreter: tuple[str, ...] = ()
+    """what is put before its path to start it; empty: the file itself is executed"""
+    environment: EnvironmentState = EnvironmentState.NONE
+    """of the packages it depends on"""
+    changing: bool = False
+    """a version that was ready is being replaced: deliveries are taken, and wait for the next"""
 
     @property
     def ready(self) -> bool:
         """Whether it can run."""
         return not self.problem
+
+    @property
+    def takes_deliveries(self) -> bool:
+        """Whether deliveries are accepted for it: also in the moment of its replacement."""
+        return self.ready or self.changing
+
+    def unchanged(self) -> bool:
+        """Whether its files are still those that were read, and its interpreter is still there.
+
+        A few calls of stat(2) (10 µs), for the moment before an attempt starts.
+        """
+        interpreter = self.interpreter[:1]
+        return all(fingerprint(path) == state for path, state in self.files) and (
+            not interpreter or Path(interpreter[0]).exists()
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +97,8 @@ class Catalog:
     """files there that are not scripts: data, modules"""
     warnings: tuple[str, ...] = ()
     """one sentence for each oddity that stops no script"""
+    problem: str = ""
+    """why the directory cannot be read, one sentence; no script is ready then"""
 
     def find(self, name: str) -> Script:
         """The script of that exact file name, else the only one of that name without suffix.
@@ -88,6 +129,8 @@ class Catalog:
                 f"the file {name} is no script: it is not executable and does not begin with #!; "
                 f"give it a first line such as #!/usr/bin/env python3 and run chmod +x on it."
             )
+        if self.problem:
+            return f"there is no script {name[:80]!r} now: {self.problem}"
         if not self.scripts:
             return f"there is no script {name[:80]!r}; the scripts directory holds none at all."
         known = list(self.scripts)

@@ -8,14 +8,17 @@ See execve(2) for the form of the line, and env(1) for `-S`.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-from mediator.catalog.scripts import Unfit
+from mediator.catalog.unfit import Unfit
 
 _ELF = b"\x7fELF"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PYTHON = re.compile(r"(?:/\S*/)?(?:python|pypy)(?:\d+(?:\.\d+)?)?$")
 _LONGEST = 255  # BINPRM_BUF_SIZE less one, since Linux 5.1
 
 
@@ -84,10 +87,38 @@ def _env_program(argument: str) -> tuple[str, str]:
     if not argument.startswith("-"):
         hint = "; to pass options to it write env -S" if " " in argument else "; install it"
         return argument, hint
-    try:
-        words = shlex.split(argument.removeprefix("-S").removeprefix("-vS"))
-    except ValueError:
-        raise Unfit("its first line has a quote that does not end.") from None
+    words = _env_words(argument)
     # What env takes before the program: options of its own and NAME=VALUE.
     program = next((w for w in words if not w.startswith("-") and "=" not in w), "")
     return program, "; install it"
+
+
+def _env_words(argument: str) -> list[str]:
+    try:
+        return shlex.split(argument.removeprefix("-S").removeprefix("-vS"))
+    except ValueError:
+        raise Unfit("its first line has a quote that does not end.") from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PythonLine:
+    """A first line that has Python run the script."""
+
+    program: str
+    """a path, or a name that env looks for; empty for `uv run`, which takes any"""
+    flags: tuple[str, ...] = ()
+    """options before the script's path"""
+
+
+def python_line(data: bytes) -> PythonLine | None:
+    """What a file's first line asks for, if that is Python. Raises `Unfit` as above."""
+    if data.startswith(_ELF):
+        return None
+    interpreter, argument = _split(_first_line(data))
+    words = [interpreter, *([argument] if argument else [])]
+    if Path(interpreter).name == "env":
+        words = _env_words(argument) if argument.startswith("-") else [argument]
+    program, *flags = words or [""]
+    if Path(program).name == "uv" and "run" in flags:
+        return PythonLine(program="")
+    return PythonLine(program=program, flags=tuple(flags)) if _PYTHON.match(program) else None

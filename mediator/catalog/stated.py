@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mediator.catalog.inline import Block
-from mediator.catalog.scripts import Unfit
+from mediator.catalog.unfit import Unfit
 from mediator.model.policies import StatedPolicy
 from mediator.settings.explaining import location, sentence
 

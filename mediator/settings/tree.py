@@ -66,11 +66,53 @@ class Http(Strict):
     """Largest ticket that is accepted, in bytes or as 16MiB; default 16MiB."""
 
 
+class Watch(StrEnum):
+    """How changes of the scripts directory are noticed."""
+
+    AUTO = "auto"
+    """the kernel tells; a file system that others write to over a network is polled"""
+    POLL = "poll"
+    NEVER = "never"
+
+
 class Scripts(Strict):
     """Where the scripts are."""
 
     directory: Path = Path("scripts")
     """Directory of the scripts, relative to the settings file; default ./scripts."""
+    watch: Watch = Watch.AUTO
+    """How changes are noticed: `auto` (default), `poll`, or `never`, which waits for SIGHUP."""
+    poll_every: PositiveDuration = timedelta(seconds=2)
+    """How often `poll` looks, and `auto` where the kernel tells nothing (NFS); default 2s."""
+
+
+class Building(Strict):
+    """Where the packages that scripts depend on come from, and the environments they go to."""
+
+    directory: Path = Path("state/environments")
+    """Directory of the environments, relative to the settings; default state/environments."""
+    index_url: str | None = None
+    """Package index instead of the usual one; by default what uv's own configuration says."""
+    extra_index_urls: tuple[str, ...] = ()
+    """Package indexes that are asked before that one; by default none."""
+    wheels: tuple[Path, ...] = ()
+    """Directories of wheels to take packages from besides; by default none."""
+    offline: bool = False
+    """`true`: nothing is fetched; all packages come from `wheels`, else from uv's cache."""
+    python: Annotated[str, StringConstraints(pattern=r"^[^-\s]\S*$")] | None = None
+    """Interpreter, a path or a version such as 3.12; by default the one a script names."""
+    build_timeout: PositiveDuration = timedelta(minutes=10)
+    """Time one environment may take to build; default 10m."""
+    keep_unused: Duration = timedelta(days=7)
+    """Time an environment is kept that no script needs any more; default 7d."""
+
+    def anchored(self, base: Path) -> Self:
+        """The same with every path taken from `base`."""
+        update = {
+            "directory": base / self.directory,
+            "wheels": tuple(base / directory for directory in self.wheels),
+        }
+        return self.model_copy(update=update)
 
 
 class Store(Strict):
@@ -231,6 +273,8 @@ class Settings(BaseSettings):
     """Where the mediator listens."""
     scripts: Scripts = Scripts()
     """Where the scripts are."""
+    environments: Building = Building()
+    """Where the packages that scripts depend on come from, and the environments they go to."""
     store: Store = Store()
     """Where deliveries are kept."""
     auth: Auth = Auth()
@@ -274,7 +318,10 @@ class Settings(BaseSettings):
         base = directory.absolute()
         return self.model_copy(
             update={
-                "scripts": Scripts(directory=base / self.scripts.directory),
+                "scripts": self.scripts.model_copy(
+                    update={"directory": base / self.scripts.directory}
+                ),
+                "environments": self.environments.anchored(base),
                 "store": Store(url=at_directory(self.store.url, base)),
                 "auth": self.auth.anchored(base),
                 "dispatch": self.dispatch.model_copy(

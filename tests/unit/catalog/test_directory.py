@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from mediator.catalog.directory import ScriptsDirectory
-from mediator.catalog.scripts import Catalog
+from mediator.catalog.scripts import Catalog, EnvironmentState
 from mediator.errors import SettingsError
 from mediator.model.kinds import Kind
 from mediator.settings.tree import Settings
@@ -51,6 +53,10 @@ def add(directory: Path, name: str, content: str = SHELL, mode: int = 0o755) -> 
 def loaded(directory: Path, search_path: str | None = None, **sections: Any) -> Catalog:
     settings = Settings.model_validate({"scripts": {"directory": directory}, **sections})
     return ScriptsDirectory(settings=settings, search_path=search_path).load()
+
+
+def with_dependencies(first_line: str, *dependencies: str) -> str:
+    return f"{first_line}\n# /// script\n# dependencies = {list(dependencies)}\n# ///\n"
 
 
 def problem(directory: Path, name: str) -> str:
@@ -277,14 +283,56 @@ class TestPolicies:
         add(scripts, "a.py.toml", "", 0o644)
         assert problem(scripts, "a.py") == "it is not executable; run chmod +x on it."
 
-    def test_dependencies_are_kept_and_their_absence_is_a_warning(self, scripts: Path) -> None:
-        add(scripts, "a.py", '#!/bin/sh\n# /// script\n# dependencies = ["requests"]\n# ///\n')
+    def test_dependencies_of_a_python_script_are_its_need(self, scripts: Path) -> None:
+        add(scripts, "a.py", with_dependencies("#!/usr/bin/env python3", "Requests", "ABC_d >= 1"))
         script = loaded(scripts).ready("a")
-        assert script.dependencies == ("requests",)
+        assert script.dependencies == ("Requests", "ABC_d >= 1")
+        assert script.need is not None
+        assert script.need.requirements == ("abc-d>=1", "requests")
+        assert script.environment is EnvironmentState.MISSING
+        assert script.warning == ""
+
+    def test_dependencies_of_what_is_not_python_are_a_warning(self, scripts: Path) -> None:
+        add(scripts, "a.sh", with_dependencies("#!/bin/sh", "requests"))
+        script = loaded(scripts).ready("a")
+        assert script.need is None
         assert script.warning == (
-            "it states dependencies, which the mediator does not install yet: "
-            "its interpreter must have them already."
+            "it states dependencies, and its first line runs no Python: "
+            "they are not installed for it."
         )
+
+    def test_an_environment_that_the_author_names_is_left_to_the_author(
+        self, scripts: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "venv" / "bin").mkdir(parents=True)
+        (tmp_path / "venv" / "pyvenv.cfg").touch()
+        python = tmp_path / "venv" / "bin" / "python"
+        python.symlink_to("/bin/sh")
+        add(scripts, "a.py", with_dependencies(f"#!{python}", "requests"))
+        script = loaded(scripts).ready("a")
+        assert script.need is None
+        assert "names an environment of its own" in script.warning
+
+    @pytest.mark.parametrize(
+        ("block", "sentence"),
+        [
+            pytest.param(
+                'dependencies = ["-r other.txt"]',
+                "a.py: '-r other.txt' in dependencies is no requirement: ",
+                id="an option",
+            ),
+            pytest.param(
+                'requires-python = "3"',
+                "a.py: requires-python is '3', which is none such as '>=3.11'.",
+                id="a version without comparison",
+            ),
+        ],
+    )
+    def test_what_is_no_requirement_is_a_problem(
+        self, scripts: Path, block: str, sentence: str
+    ) -> None:
+        add(scripts, "a.py", f"#!/usr/bin/env python3\n# /// script\n# {block}\n# ///\n")
+        assert problem(scripts, "a.py").startswith(sentence)
 
     def test_only_the_first_mebibyte_is_read(self, scripts: Path) -> None:
         add(scripts, "big.sh", "#!/bin/sh\n" + "#" * 2**20 + "\n" + self.BLOCK)
@@ -324,6 +372,46 @@ class TestWarnings:
         assert loaded(scripts).warnings == (
             f"every user of this machine may write to {scripts}; run chmod o-w on it.",
         )
+
+
+class TestVersions:
+    def test_a_script_knows_the_digest_of_the_whole_file(self, scripts: Path) -> None:
+        content = SHELL + "#" * 2**21
+        add(scripts, "a.sh", content)
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        assert loaded(scripts).ready("a").sha256 == digest
+
+    @pytest.mark.parametrize("name", ["a.sh", "a.sh.toml"])
+    def test_it_tells_whether_its_files_are_still_the_same(self, scripts: Path, name: str) -> None:
+        add(scripts, "a.sh")
+        script = loaded(scripts).ready("a")
+        assert script.unchanged()
+        add(scripts, name, "# other\n")
+        assert not script.unchanged()
+
+    def test_it_tells_that_its_fallback_has_changed(self, scripts: Path) -> None:
+        add(
+            scripts,
+            "no.xml",
+            "<response><condition_result>true</condition_result></response>",
+            0o644,
+        )
+        add(
+            scripts,
+            "a.sh",
+            "#!/bin/sh\n# /// script\n# [tool.mediator]\n# kind = 'condition'\n"
+            "# fallback = { stdout_file = 'no.xml' }\n# ///\n",
+        )
+        script = loaded(scripts).ready("a")
+        add(scripts, "no.xml", "<response/>", 0o644)
+        assert not script.unchanged()
+
+    def test_it_tells_that_its_interpreter_has_gone(self, scripts: Path, tmp_path: Path) -> None:
+        add(scripts, "a.sh")
+        script = replace(loaded(scripts).ready("a"), interpreter=(str(tmp_path / "python"), "-u"))
+        assert not script.unchanged()
+        (tmp_path / "python").touch()
+        assert script.unchanged()
 
 
 class TestTheDirectoryItself:

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.scripts import Unfit
-from mediator.catalog.shebang import refuse_no_interpreter, starts_like_a_program
+from mediator.catalog.shebang import (
+    PythonLine,
+    python_line,
+    refuse_no_interpreter,
+    starts_like_a_program,
+)
+from mediator.catalog.unfit import Unfit
 
 
 @pytest.fixture
@@ -82,3 +87,40 @@ def test_data_does_not_look_like_a_program() -> None:
     assert not starts_like_a_program(b"id,name\n")
     assert not starts_like_a_program(b"")
     assert starts_like_a_program(b"\xef\xbb\xbf#!/bin/sh\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "program", "flags"),
+    [
+        pytest.param("#!/usr/bin/python3", "/usr/bin/python3", (), id="a path"),
+        pytest.param(
+            "#!/usr/bin/python3.12 -u", "/usr/bin/python3.12", ("-u",), id="with an option"
+        ),
+        pytest.param("#!/usr/bin/env python", "python", (), id="env"),
+        pytest.param("#!/usr/bin/env -S python3 -u -B", "python3", ("-u", "-B"), id="env -S"),
+        pytest.param("#!/usr/bin/env -S uv run --script", "", (), id="uv"),
+        pytest.param("#!/opt/bin/pypy3.10", "/opt/bin/pypy3.10", (), id="PyPy"),
+    ],
+)
+def test_a_first_line_that_runs_python_is_understood(
+    line: str, program: str, flags: tuple[str, ...]
+) -> None:
+    assert python_line(f"{line}\nprint()\n".encode()) == PythonLine(program=program, flags=flags)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#!/bin/sh",
+        "#!/usr/bin/env perl",
+        "#!/usr/bin/env -S A=1 python3",
+        "#!/usr/bin/python-config",
+        "#!/usr/bin/env uv",
+    ],
+)
+def test_other_first_lines_are_left_to_the_kernel(line: str) -> None:
+    assert python_line(f"{line}\n".encode()) is None
+
+
+def test_a_binary_has_no_first_line() -> None:
+    assert python_line(b"\x7fELF\x02") is None

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from mediator.catalog.inline import find_block
-from mediator.catalog.scripts import Unfit
 from mediator.catalog.stated import Stated, read_block, read_sidecar
+from mediator.catalog.unfit import Unfit
 from mediator.model.kinds import Kind
 from mediator.model.policies import Order
 
