@@ -1,0 +1,1 @@
+"""Packages that scripts depend on, installed ahead of time by uv."""
