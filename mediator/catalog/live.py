@@ -1,0 +1,199 @@
+"""The catalog in force: kept fresh while scripts come, change and go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import structlog
+
+from mediator.catalog.changes import Changes, compared, settled
+from mediator.catalog.directory import Look, Reader, ScriptsDirectory, being_written
+from mediator.catalog.environments.building import Builder
+from mediator.catalog.environments.environments import Environments
+from mediator.catalog.environments.preparing import met
+from mediator.catalog.scripts import Catalog, Script
+from mediator.catalog.settling import QUIET
+from mediator.catalog.watching import Watching
+from mediator.errors import SettingsError
+from mediator.metrics import Metrics
+
+_log = structlog.get_logger()
+
+_FIRST_LOOK = 5.0
+"""Seconds that the start waits for files that are being written."""
+_TEND = 3600.0
+"""Seconds between two looks at environments that nobody needs."""
+_NAMES_TOLD = 20
+"""Names of scripts in one log line at most."""
+
+Listener = Callable[[Changes], None]
+
+
+class LiveScripts:
+    """Holds the current catalog; whoever asks gets a snapshot that never changes."""
+
+    def __init__(self, where: ScriptsDirectory, builder: Builder, *, metrics: Metrics) -> None:
+        self._settings = where.settings
+        self._reader = Reader(where)
+        self._metrics = metrics
+        self._environments = Environments(builder, metrics=metrics, changed=self._put_in_force)
+        self._watching = Watching(where.settings.scripts)
+        self._listeners: list[Listener] = []
+        self._looking = asyncio.Lock()
+        self._look: Look | None = None
+        self._gone_since: float | None = None
+        self._catalog: Catalog | None = None
+        self._told: Mapping[str, Script] = {}
+        self._warned: tuple[str, ...] = ()
+        self._ready: set[str] = set()
+
+    @property
+    def catalog(self) -> Catalog:
+        """The scripts as they were last read."""
+        assert self._catalog is not None, "read before start"  # noqa: S101
+        return self._catalog
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called in the event loop whenever scripts have changed."""
+        self._listeners.append(listener)
+
+    async def start(self) -> None:
+        """Read the directory. Raises `SettingsError` when it cannot be listed.
+
+        Environments that are there are used at once; the others are built from now on.
+        """
+        deadline = time.monotonic() + _FIRST_LOOK
+        await self._take(await asyncio.to_thread(self._reader.look))
+        while self._unsettled and time.monotonic() < deadline:
+            await asyncio.sleep(QUIET)
+            await self.look()
+
+    async def run(self) -> None:
+        """Keep the catalog fresh until cancelled."""
+        async with asyncio.TaskGroup() as side:
+            side.create_task(self._watching.listen(), name="watching the scripts directory")
+            side.create_task(self._tend(), name="tidying environments")
+            await self._keep_looking()
+
+    async def close(self) -> None:
+        """Stop building environments."""
+        await self._environments.close()
+
+    async def reload(self) -> None:
+        """Read everything again, also what seems unchanged, and try failed builds again."""
+        self._reader.forget()
+        await self.look()
+
+    async def look(self) -> None:
+        """Read what has changed. Never raises: what is wrong is in the catalog, and logged."""
+        await self._read()
+        if self._unsettled:  # `run` may be waiting for something else to happen
+            self._watching.due.set()
+
+    @property
+    def _unsettled(self) -> bool:
+        return self._look is None or self._look.unsettled
+
+    async def _read(self) -> None:
+        async with self._looking:
+            try:
+                await self._take(await asyncio.to_thread(self._reader.look))
+            except SettingsError as error:
+                self._directory_gone(error)
+            except Exception:  # noqa: BLE001 - whatever is wrong, the next look may be better
+                self._metrics.reloads.labels("failed").inc()
+                _log.exception("scripts not reloaded")
+
+    async def _keep_looking(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(QUIET if self._unsettled else self._watching.idle):
+                    await self._watching.due.wait()
+            except TimeoutError:
+                pass
+            self._watching.due.clear()
+            await self._read()
+
+    async def _tend(self) -> None:
+        keep = self._settings.environments.keep_unused
+        while True:
+            await self._environments.tend(keep_unused=keep)
+            await asyncio.sleep(_TEND)
+
+    async def _take(self, look: Look) -> None:
+        scripts = look.catalog.scripts.values()
+        needs = {script.need for script in scripts if script.need is not None}
+        read = {script.need for script in scripts if script.need and script.name in look.read}
+        await self._environments.want(needs, again=read)
+        if look.read:
+            self._metrics.reloads.labels("ok").inc()
+        self._look, self._gone_since = look, None
+        self._put_in_force()
+
+    def _put_in_force(self) -> None:
+        """Make the last look the catalog, with the environments as they are now."""
+        if self._look is None:
+            return
+        found = self._look.catalog
+        scripts = {name: self._equipped(script) for name, script in found.scripts.items()}
+        self._catalog = replace(found, scripts=MappingProxyType(scripts))
+        self._tell()
+
+    def _equipped(self, script: Script) -> Script:
+        if script.need is None or script.problem:
+            return script
+        wanted = self._environments.get(script.need)
+        if wanted.problem or wanted.place is None:
+            return replace(script, problem=wanted.problem, environment=wanted.state)
+        return met(script, self._environments.builder, wanted.place)
+
+    def _directory_gone(self, error: SettingsError) -> None:
+        """For a moment it may only be changing places; then no script is ready any more."""
+        now = time.monotonic()
+        if self._gone_since is None:
+            self._gone_since = now
+            self._metrics.reloads.labels("failed").inc()
+            _log.error("scripts not reloaded", reason=error.detail)
+        brief, self._look = now - self._gone_since < QUIET, None
+        scripts = {
+            name: being_written(script) if brief else _gone(script, error.detail)
+            for name, script in self.catalog.scripts.items()
+        }
+        now_gone = MappingProxyType(scripts)
+        self._catalog = replace(self.catalog, scripts=now_gone, problem=error.detail)
+        self._tell()
+
+    def _tell(self) -> None:
+        now = settled(self._told, self.catalog.scripts)
+        changes, self._told = compared(self._told, now), now
+        for warning in self.catalog.warnings:
+            if warning not in self._warned:
+                _log.warning("oddity in the scripts directory", reason=warning)
+        self._warned = self.catalog.warnings
+        if changes:
+            _log_changes(changes, now)
+        ready = {script.name for script in self.catalog.scripts.values() if script.ready}
+        if changes or ready != self._ready:  # a file that was only touched was not ready meanwhile
+            for listener in self._listeners:
+                listener(changes)
+        self._ready = ready
+
+
+def _gone(script: Script, reason: str) -> Script:
+    return replace(script, problem=reason, changing=False)
+
+
+def _log_changes(changes: Changes, scripts: Mapping[str, Script]) -> None:
+    for name in changes.broke:
+        _log.warning("script not ready", script=name, reason=scripts[name].problem)
+    for name in changes.mended:
+        _log.info("script ready", script=name)
+    for word in ("added", "changed", "removed"):
+        if names := getattr(changes, word):
+            _log.info(f"scripts {word}", scripts=names[:_NAMES_TOLD], count=len(names))
+    ready = sum(script.ready for script in scripts.values())
+    _log.info("scripts read", ready=ready, not_ready=len(scripts) - ready)

@@ -1,0 +1,61 @@
+"""What listeners are told of a new catalog."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from mediator.catalog.changes import Changes, compared, settled
+from mediator.catalog.scripts import Script
+from mediator.model.policies import resolve
+from mediator.settings.tree import Settings
+
+POLICY = resolve(Settings().policy_defaults)
+
+
+def script(name: str, *, problem: str = "", sha256: str = "1", changing: bool = False) -> Script:
+    return Script(
+        name=name,
+        path=Path("/scripts") / name,
+        policy=POLICY,
+        problem=problem,
+        sha256=sha256,
+        changing=changing,
+    )
+
+
+def of(*scripts: Script) -> dict[str, Script]:
+    return {one.name: one for one in scripts}
+
+
+def test_nothing_has_happened() -> None:
+    assert not compared(of(script("a")), of(script("a")))
+
+
+def test_scripts_come_and_go() -> None:
+    assert compared(of(script("a")), of(script("b"))) == Changes(added=("b",), removed=("a",))
+
+
+def test_a_new_script_may_be_broken() -> None:
+    assert compared({}, of(script("a", problem="x."))) == Changes(added=("a",), broke=("a",))
+
+
+def test_a_script_breaks_for_another_reason_and_is_mended() -> None:
+    states = [script("a", problem=problem) for problem in ("", "x.", "y.", "y.", "")]
+    changes = [compared(of(was), of(now)) for was, now in pairwise(states)]
+    broke, none = Changes(broke=("a",)), Changes()
+    assert changes == [broke, broke, none, Changes(mended=("a",))]
+
+
+def test_text_and_policy_are_changes() -> None:
+    assert compared(of(script("a")), of(script("a", sha256="2"))).changed == ("a",)
+    other = replace(script("a"), policy=POLICY.model_copy(update={"timeout": timedelta(1)}))
+    assert compared(of(script("a")), of(other)).changed == ("a",)
+
+
+def test_a_script_that_is_being_written_is_still_what_it_was() -> None:
+    before, writing = of(script("a")), of(script("a", problem="w.", changing=True))
+    assert settled(before, writing) == before
+    assert settled({}, writing) == writing
