@@ -160,7 +160,7 @@ END
     problem 503 "It is draining."
     call MEDIATOR_TIMEOUT=2 </dev/null
     ((status == 75))
-    [[ $said == *"the mediator did not take the ticket ("*" tries): "*"HTTP 503: It is draining." ]]
+    [[ $said == *"the mediator did not take the ticket (tries: "*"HTTP 503: It is draining." ]]
     [[ -e $received/2.json ]]
 }
 

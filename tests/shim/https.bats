@@ -166,3 +166,12 @@ hangs() { # command: a server that never shakes hands ends in time
         ((status == 78))
     done
 }
+
+@test "an empty PATH does not mean the working directory" {
+    cd "$BATS_TEST_TMPDIR" || return
+    printf '#!%s\nprintf started >%q\n' "$bash" "$BATS_TEST_TMPDIR/started" >curl
+    chmod +x curl
+    path='' call MEDIATOR_CA_FILE="$ca" </dev/null
+    ((status == 78))
+    [[ ! -e started ]]
+}
