@@ -6,6 +6,7 @@ with the same settings may be running.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from mediator.catalog.directory import ScriptsDirectory
+from mediator.catalog.environments.preparing import NOT_BUILT, with_environments
 from mediator.catalog.scripts import Script
+from mediator.cli.prepare import builder_of
 from mediator.errors import SettingsError
 from mediator.settings.secrets import read_secrets
 from mediator.settings.tree import Settings
@@ -110,7 +113,8 @@ def _file_problem(file: Path) -> str:
 
 def _scripts(settings: Settings) -> Iterator[Finding]:
     try:
-        catalog = ScriptsDirectory(settings=settings).load()
+        found = ScriptsDirectory(settings=settings).load()
+        catalog = asyncio.run(with_environments(found, builder_of(settings)))
     except SettingsError as error:
         yield Finding(what="scripts", grade=Grade.ERROR, detail=str(error))
         return
@@ -123,6 +127,8 @@ def _scripts(settings: Settings) -> Iterator[Finding]:
 
 
 def _script(script: Script) -> Finding:
+    if script.problem == NOT_BUILT:
+        return Finding(what=script.name, grade=Grade.WARNING, detail=script.problem)
     if script.problem:
         return Finding(what=script.name, grade=Grade.NOT_READY, detail=script.problem)
     grade = Grade.WARNING if script.warning else Grade.OK

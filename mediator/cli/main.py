@@ -21,10 +21,13 @@ _INTERRUPTED = 130  # 128 and SIGINT, as shells tell it
 COMMANDS = (
     ("serve", "mediator.cli.serve", "Run the mediator until SIGTERM or Ctrl-C."),
     ("check", "mediator.cli.check", "Check the settings, the secrets and the scripts."),
+    ("prepare", "mediator.cli.prepare", "Build the environments of scripts with dependencies."),
     ("run", "mediator.cli.run", "Run a script once, here, as the mediator would."),
     ("send", "mediator.cli.send", "Hand a ticket to a running mediator, as the shim would."),
     ("scripts", "mediator.cli.scripts", "List the scripts of a running mediator, or show one."),
     ("deliveries", "mediator.cli.deliveries", "List, show, retry and cancel deliveries."),
+    ("routes", "mediator.cli.routes", "Explain which scripts an event goes to."),
+    ("shim", "mediator.cli.shim", "Make the files that go into the SecureChange pod."),
     ("new-key", "mediator.cli.new_key", "Make the secret of a key or a token."),
 )
 """Name, module, and the line in the list of commands."""

@@ -12,11 +12,13 @@ import uuid_utils
 
 from mediator import logs
 from mediator.catalog.directory import ScriptsDirectory
+from mediator.catalog.environments.preparing import equipped
 from mediator.catalog.scripts import Script
 from mediator.cli import options
 from mediator.cli.calling import query_of, read_ticket_file, write_streams
 from mediator.cli.foreground import make
 from mediator.cli.foretelling import Foretold, foretell
+from mediator.cli.prepare import builder_of
 from mediator.cli.printing import AsJson, say, show_json
 from mediator.clock import SystemClock
 from mediator.dispatch.attempt import described
@@ -70,7 +72,8 @@ def find_script(settings: Settings, name: str) -> Script:
     path = Path(name)
     if "/" in name and path.parent.resolve() == directory.resolve():
         name = path.name  # as the shell completes it
-    script = ScriptsDirectory(settings=settings).load().find(name)
+    found = ScriptsDirectory(settings=settings).load().find(name)
+    script = asyncio.run(equipped(found, builder_of(settings)))
     if not script.ready:
         raise NotReady(f"the script {script.name} is not ready: {script.problem}")
     return script

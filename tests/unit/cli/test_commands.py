@@ -12,8 +12,10 @@ from mediator.cli.main import COMMANDS, app
 
 RUNNER = CliRunner()
 PATHS = [
-    *[[name] for name, _, _ in COMMANDS if name != "deliveries"],
+    *[[name] for name, _, _ in COMMANDS if name not in {"deliveries", "routes", "shim"}],
     *[["deliveries", verb] for verb in ("list", "show", "retry", "cancel")],
+    ["routes", "explain"],
+    ["shim", "bundle"],
 ]
 
 

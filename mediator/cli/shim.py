@@ -1,0 +1,123 @@
+"""`mediator shim`: what goes into the SecureChange pod."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from mediator.catalog.directory import ScriptsDirectory
+from mediator.catalog.scripts import Script
+from mediator.cli import options
+from mediator.cli.bundle import (
+    EVENTS,
+    PUSH,
+    WHERE,
+    BundleFile,
+    ShimSettings,
+    make_bundle,
+    write_bundle,
+)
+from mediator.cli.printing import AsJson, cell, say, show, show_json, table
+from mediator.cli.send import KeyFile, KeyId, find_key
+from mediator.cli.target import find_url
+from mediator.model.kinds import Kind
+from mediator.settings.tree import Settings
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def shim() -> None:
+    """Make the files that go into the SecureChange pod."""
+
+
+@app.command(epilog="Example: mediator shim bundle ./pod --url https://mediator.example:8443")
+def bundle(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to write them; older ones are replaced.")
+    ],
+    *,
+    url: options.Url = None,
+    key_id: KeyId = None,
+    key_file: KeyFile = None,
+    ca_file: options.CaFile = None,
+    as_json: AsJson = False,
+    config: options.Config = None,
+) -> None:
+    """Write the shim, its settings, its key, and a wrapper for every script.
+
+    Then say how to push them into the SecureChange pod and which paths to type
+    into SecureChange. --url is where the pod reaches the mediator; several,
+    separated by spaces, are tried in turn. With routes in the settings there is
+    also a wrapper that leaves the choice of scripts to them.
+    """
+    loaded = options.settings(config)
+    catalog = ScriptsDirectory(settings=loaded).load()
+    scripts = [script for script in catalog.scripts.values() if script.ready]
+    files = make_bundle(
+        _settings(config, url, key_id=key_id, key_file=key_file, ca_file=ca_file),
+        scripts,
+        events=bool(loaded.routes),
+    )
+    write_bundle(directory, files)
+    if as_json:
+        show_json(_document(directory, files))
+        return
+    _explain(directory, files)
+    _warn(catalog.scripts.values(), loaded, url)
+
+
+def _settings(
+    config: Path | None,
+    url: str | None,
+    *,
+    key_id: str | None,
+    key_file: Path | None,
+    ca_file: Path | None,
+) -> ShimSettings:
+    key = find_key(config, "", key_id=key_id, key_file=key_file)
+    first = find_url(config, url)
+    return ShimSettings(
+        urls=tuple((url or first).split()),
+        key_id=key.id,
+        secret=key.secret.decode(),
+        ca_file=ca_file,
+    )
+
+
+def _document(directory: Path, files: Sequence[BundleFile]) -> dict[str, Any]:
+    return {
+        "files": [file.name for file in files],
+        "push": [_push(directory, file) for file in files],
+        "paths": {file.script.name: file.path_in_pod for file in files if file.script},
+    }
+
+
+def _explain(directory: Path, files: Sequence[BundleFile]) -> None:
+    show(Text("Push these files on the TOS host:\n"))
+    show(*(cell(f"  {_push(directory, file)}") for file in files))
+    paths = table("script", "kind", "path to type into SecureChange", "where", whole=("script",))
+    for file in files:
+        if file.script is not None:
+            kind = file.script.policy.kind
+            paths.add_row(cell(file.script.name), kind, cell(file.path_in_pod), WHERE[kind])
+        elif file.name == EVENTS:
+            paths.add_row("(by routes)", Kind.TRIGGER, file.path_in_pod, WHERE[Kind.TRIGGER])
+    show(Text("\nThen type these paths:\n"), paths)
+
+
+def _push(directory: Path, file: BundleFile) -> str:
+    return f"{PUSH} {shlex.quote(str(directory / file.name))}"
+
+
+def _warn(scripts: Iterable[Script], loaded: Settings, url: str | None) -> None:
+    for script in scripts:
+        if not script.ready:
+            say(f"{script.name} is left out, since it is not ready: {script.problem}")
+    if url is None and loaded.http.host in {"127.0.0.1", "::1", "localhost"}:
+        say("the mediator listens on this machine only: a pod cannot reach it. See --url.")

@@ -1,0 +1,110 @@
+"""The bundle works as it is: its files, put into a pod, hand tickets over."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.mediator import Mediator
+
+ECHO = """#!/bin/bash
+# /// script
+# [tool.mediator]
+# kind = "condition"
+# ///
+printf '%s|' "$0" "$@"
+"""
+TICKET = b"<ticket_info><id>7</id></ticket_info>"
+
+
+@pytest.fixture
+def mediator(tmp_path: Path) -> Mediator:
+    return Mediator(tmp_path / "mediator", {"policies": {"check.sh": {"answer": []}}})
+
+
+def bundle(mediator: Mediator, pod: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    done = mediator.cli("shim", "bundle", str(pod), "--url", mediator.url, *options)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def call(path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [path, *arguments],
+        input=TICKET,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env={"PATH": os.environ["PATH"], "SCW_EVENT": "TEST"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "wrapper"),
+    [
+        pytest.param("check.py", "check.sh", id="a name with a suffix"),
+        pytest.param("it's $(date).py", "it's $(date).sh", id="a name that bash would read"),
+    ],
+)
+def test_a_wrapper_calls_its_script_with_the_arguments_as_they_are(
+    mediator: Mediator, tmp_path: Path, script: str, wrapper: str
+) -> None:
+    mediator.script(script, ECHO.replace('kind = "condition"', 'kind = "validation"'))
+    with mediator:
+        bundle(mediator, tmp_path / "pod")
+        done = call(tmp_path / "pod" / wrapper, "--x", "two words", "")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"/{script}|--x|two words||".encode())
+
+
+def test_scripts_that_differ_in_their_suffix_alone_get_their_whole_names(
+    mediator: Mediator, tmp_path: Path
+) -> None:
+    for name in ("check.py", "check.pl"):
+        mediator.script(name, ECHO.replace('"condition"', '"validation"'))
+    with mediator:
+        bundle(mediator, tmp_path / "pod")
+        done = call(tmp_path / "pod" / "check.pl.sh")
+    assert b"/check.pl|" in done.stdout
+
+
+def test_the_key_is_readable_by_its_owner_alone(mediator: Mediator, tmp_path: Path) -> None:
+    mediator.url = "http://127.0.0.1:1"
+    bundle(mediator, tmp_path / "pod")
+    mode = (tmp_path / "pod" / "securechange-shim.key").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+
+
+def test_it_says_what_to_push_and_what_to_type(mediator: Mediator, tmp_path: Path) -> None:
+    mediator.url = "http://127.0.0.1:1"
+    mediator.script("notify.py", "#!/bin/sh\n")
+    mediator.script("broken.py", "#!/no/such/interpreter\n")
+    done = bundle(mediator, tmp_path / "my pod")
+    assert f"sudo tos scripts sc push --overwrite '{tmp_path}/my pod/notify.sh'" in done.stdout
+    assert "/opt/tufin/data/securechange/scripts/notify.sh" in done.stdout
+    assert "broken.py is left out, since it is not ready" in done.stderr
+    assert not (tmp_path / "my pod" / "broken.sh").exists()
+    assert "k" * 40 not in done.stdout + done.stderr
+
+
+def test_json_says_the_same_to_a_program(mediator: Mediator, tmp_path: Path) -> None:
+    mediator.url = "http://127.0.0.1:1 http://127.0.0.1:2"
+    mediator.script("notify.py", "#!/bin/sh\n")
+    document = json.loads(bundle(mediator, tmp_path / "pod", "--json").stdout)
+    assert document["paths"] == {"notify.py": "/opt/tufin/data/securechange/scripts/notify.sh"}
+    conf = (tmp_path / "pod" / "securechange-shim.conf").read_text()
+    assert "MEDIATOR_URL=http://127.0.0.1:1 http://127.0.0.1:2\n" in conf
+
+
+def test_a_second_bundle_replaces_the_first(mediator: Mediator, tmp_path: Path) -> None:
+    mediator.url = "http://127.0.0.1:1"
+    bundle(mediator, tmp_path / "pod")
+    mediator.url = "http://127.0.0.1:2"
+    bundle(mediator, tmp_path / "pod")
+    conf = (tmp_path / "pod" / "securechange-shim.conf").read_text()
+    assert "MEDIATOR_URL=http://127.0.0.1:2\n" in conf
