@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
@@ -132,10 +133,11 @@ def _bound(claim: Claim) -> structlog.typing.FilteringBoundLogger:
 def described(claim: Claim, script: Script, policy: Policy, daemon: Mapping[str, str]) -> Run:
     """The attempt that a claim stands for, completely described; `daemon`: its environment."""
     delivery = claim.delivery
+    program, *before = script.argv
     return Run(
         name=f"{delivery.id}-{claim.number}",
-        program=script.path,
-        arguments=delivery.arguments,
+        program=Path(program),
+        arguments=(*before, *delivery.arguments),
         environment=environment(delivery, policy, number=claim.number, daemon=daemon),
         stdin=claim.body,
         timeout=policy.timeout.total_seconds(),

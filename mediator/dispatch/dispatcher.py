@@ -90,8 +90,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as side:
             house = side.create_task(self._house.keep(), name="housekeeping")
             self._running = side.create_task(self._work(), name="claiming")
-            await self._running
-            house.cancel()
+            self._running.add_done_callback(lambda _: house.cancel())
 
     async def stop(self, *, drain: timedelta) -> None:
         """Claim no more; cut short what still runs after `drain`."""
