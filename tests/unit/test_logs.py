@@ -1,0 +1,72 @@
+"""Logs tell what happened, and never what a ticket or a secret says."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from mediator import logs
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """The configuration is put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+
+
+def crash(ticket: str) -> None:
+    if ticket:
+        raise ValueError("it broke")
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "console"])
+@pytest.mark.parametrize("library", [True, False], ids=["a library", "ours"])
+def test_a_traceback_shows_where_but_no_values(
+    capsys: pytest.CaptureFixture[str], *, as_json: bool, library: bool
+) -> None:
+    logs.configure(level="info", as_json=as_json)
+    secret = "s" * 40
+    try:
+        crash(f"ticket {secret}")
+    except ValueError:
+        if library:
+            logging.getLogger("library").exception("broken")
+        else:
+            structlog.get_logger().exception("broken")
+    written = capsys.readouterr().err
+    assert "it broke" in written
+    assert "test_logs.py" in written
+    assert secret not in written
+
+
+def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(level="info", as_json=True)
+    structlog.get_logger().info("told", script='evil"\n{}', n=1)
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["script"], told["n"]) == ("told", 'evil"\n{}', 1)
+    assert told["level"] == "info"
+    assert told["timestamp"].endswith("Z")
+
+
+def test_no_value_makes_a_line_of_its_own_on_a_console(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(level="info", as_json=False)
+    structlog.get_logger().warning("refused", script="evil\n2026-01-01 [info] all is well")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_what_matters_less_than_the_level_is_not_written(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure(level="warning", as_json=True)
+    structlog.get_logger().info("small talk")
+    logging.getLogger("library").info("small talk")
+    assert capsys.readouterr().err == ""
