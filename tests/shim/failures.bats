@@ -162,6 +162,12 @@ fails_in_time() { # behaviour words: with a limit of 2 s, well within 30 s
     cmp "$err" <(printf 'world!\r\n')
 }
 
+@test "a result that comes slowly, where TMOUT would end every read of bash" {
+    call_at slow_body TMOUT=1 </dev/null
+    ((status == 3))
+    [[ $(<"$out") == hello ]]
+}
+
 @test "a result that ends with the connection" {
     call_at until_close </dev/null
     ((status == 3))

@@ -136,6 +136,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         b'l\0o\r\n0A ; q="a;b"\r\n, world!\r\n\r\n0;last\r\nTrailer: x\r\n\r\n',
         wait=0.1,
     ),
+    "slow_body": says(RESULT + b"Content-Length: 5\r\n\r\nhe", b"llo", wait=1.5),
     "until_close": says(RESULT.replace(b"1.1", b"1.0") + b"\r\nhello world\0"),
     "stays": says_and_stays(RESULT + b"Content-Length: 7\r\n\r\nhello\0!"),
     "stays_chunked": says_and_stays(
