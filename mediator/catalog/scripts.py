@@ -75,6 +75,11 @@ class Script:
         """Whether deliveries are accepted for it: also in the moment of its replacement."""
         return self.ready or self.changing
 
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The program to execute and its arguments, before those of a delivery."""
+        return *self.interpreter, str(self.path)
+
     def unchanged(self) -> bool:
         """Whether its files are still those that were read, and its interpreter is still there.
 

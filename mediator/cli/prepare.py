@@ -30,7 +30,7 @@ Prune = Annotated[
 
 @app.command(name="prepare", epilog="Example: mediator prepare --config mediator.yaml")
 def prepare_(*, prune: Prune = False, config: Config = None, as_json: AsJson = False) -> None:
-    """Build the environments of all scripts that state dependencies.
+    """Build the environments of scripts with dependencies.
 
     For the build of an image, or an init container: the mediator then starts
     with everything there, also without a network. Needs no secrets and no

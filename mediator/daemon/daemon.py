@@ -1,8 +1,8 @@
 """Starts the parts, watches over them, and stops them in reverse.
 
 On SIGTERM or SIGINT nothing new is taken, what runs may end until the drain limit, then it is cut
-short and pending again; a second signal cuts at once. SIGHUP reads the scripts again. A dispatcher
-that dies takes the daemon with it: half a mediator would look alive and do nothing.
+short and pending again; a second signal cuts at once. SIGHUP reads all scripts again. A dispatcher
+or catalog that dies takes the daemon with it: half a mediator would look alive and do nothing.
 """
 
 from __future__ import annotations
@@ -48,9 +48,11 @@ class Daemon:
             fields = await self._start(stack)
             dispatching = asyncio.create_task(self._parts.dispatcher.run(), name="dispatcher")
             stack.push_async_callback(_end, dispatching)
+            following = asyncio.create_task(self._parts.scripts.run(), name="catalog")
+            stack.push_async_callback(_end, following)
             _log.info("ready", **fields)
             ready(fields)
-            await self._until_stopped(dispatching)
+            await self._until_stopped(dispatching, following)
             await self._drain(dispatching)
         _log.info("stopped")
 
@@ -62,6 +64,7 @@ class Daemon:
         parts = self._parts
         stack.push_async_callback(parts.store.close)
         await parts.store.start()
+        stack.push_async_callback(parts.scripts.close)
         await parts.scripts.start()
         await parts.runner.start()
         stack.push_async_callback(parts.runner.close)
@@ -90,17 +93,17 @@ class Daemon:
 
     async def _read_scripts_again(self) -> None:
         await self._parts.scripts.reload()
-        self._parts.store.notices.work()
 
-    async def _until_stopped(self, dispatching: asyncio.Task[None]) -> None:
-        """Return on a signal. Raises `MediatorError` if the dispatcher dies."""
+    async def _until_stopped(self, *working: asyncio.Task[None]) -> None:
+        """Return on a signal. Raises `MediatorError` if one of these tasks dies."""
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
         try:
-            await asyncio.wait({stopped, dispatching}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stopped, *working}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
-        if dispatching.done():
-            _raise_death(dispatching)
+        for task in working:
+            if task.done():
+                _raise_death(task)
 
     async def _drain(self, dispatching: asyncio.Task[None]) -> None:
         parts = self._parts
@@ -121,10 +124,10 @@ class Daemon:
         self._parts.dispatcher.cut()
 
 
-def _raise_death(dispatching: asyncio.Task[None]) -> NoReturn:
-    error = dispatching.exception()
-    _log.error("dispatcher died", exc_info=error)
-    raise MediatorError(f"the dispatcher died of {error!r}; the log says where")
+def _raise_death(task: asyncio.Task[None]) -> NoReturn:
+    part, error = task.get_name(), task.exception()
+    _log.error(f"{part} died", exc_info=error)
+    raise MediatorError(f"the {part} died of {error!r}; the log says where")
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import uuid_utils
 
 from mediator.catalog.directory import ScriptsDirectory
+from mediator.catalog.environments.building import builder
+from mediator.catalog.environments.uv import Uv
+from mediator.catalog.live import LiveScripts
 from mediator.clock import SystemClock
-from mediator.daemon.live_scripts import LiveScripts
 from mediator.dispatch.attempt import AttemptMaker
 from mediator.dispatch.dispatcher import Dispatcher
 from mediator.dispatch.slots import Slots
@@ -43,7 +45,8 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     secrets = read_secrets(settings.auth)
     clock, metrics = SystemClock(), Metrics()
     store = SqliteStore(settings.store.path)
-    scripts = LiveScripts(ScriptsDirectory(settings=settings))
+    scripts = _scripts(settings, metrics, environ)
+    scripts.listen(lambda _: store.notices.work())
     runner = ProcessRunner(settings.dispatch.work_directory)
     slots = _slots(settings, metrics)
     maker = AttemptMaker(
@@ -81,6 +84,11 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         dispatcher=dispatcher,
         services=services,
     )
+
+
+def _scripts(settings: Settings, metrics: Metrics, environ: Mapping[str, str]) -> LiveScripts:
+    uv = Uv(settings=settings.environments, environ=dict(environ))
+    return LiveScripts(ScriptsDirectory(settings=settings), builder(uv), metrics=metrics)
 
 
 def _slots(settings: Settings, metrics: Metrics) -> Slots:

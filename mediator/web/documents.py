@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mediator.catalog.scripts import Script
+from mediator.catalog.scripts import EnvironmentState, Script
 from mediator.model.attempts import Attempt, Outcome, Output
 from mediator.model.deliveries import Delivery, State, TicketFields
 
@@ -100,6 +100,10 @@ class ScriptDocument(_Document):
     """Every policy key with the value in force; values of `env` are hidden."""
     dependencies: list[str]
     requires_python: str
+    environment: EnvironmentState
+    """Of the packages it depends on."""
+    sha256: str
+    """Of the whole file; empty when it could not be read."""
 
 
 class ScriptList(_Document):
@@ -154,6 +158,8 @@ def script_document(script: Script) -> ScriptDocument:
         policy=policy,
         dependencies=list(script.dependencies),
         requires_python=script.requires_python,
+        environment=script.environment,
+        sha256=script.sha256,
     )
 
 

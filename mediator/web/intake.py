@@ -58,7 +58,7 @@ class _Intake:
         body = await read_body(request, services.body_limit, seconds=services.body_seconds)
         await _in_thread_if_large(body, lambda: check_body(verified.digest, body))
         script = self._script(verified)
-        if not script.ready:
+        if not script.takes_deliveries:
             raise NotReady(f"The script {script.name} is not ready: {script.problem}")
         policy = script.policy
         call = read_query(request.rel_url.raw_query_string)

@@ -140,8 +140,13 @@ async def test_hangup_reads_the_scripts_again(tmp_path: Path) -> None:
             hidden = mediator.scripts.rename(tmp_path / "hidden")
             mediator.signal(signal.SIGHUP)
             eventually_true(lambda: mediator.events("scripts not reloaded"))
-            assert (await client.hand_over(Handover(script="one"))).status == 202
+            eventually_true(lambda: mediator.events("script not ready"))
+            refused = await client.hand_over(Handover(script="one"))
+            assert refused.status == 409
+            assert "does not exist" in refused.detail
             hidden.rename(mediator.scripts)
+            await client.until_scripts("one.sh")
+            assert (await client.hand_over(Handover(script="one"))).status == 202
 
 
 DIES = """

@@ -12,7 +12,8 @@ from mediator.catalog.environments.uv import BuildFailed
 from mediator.catalog.needs import Need
 from mediator.catalog.scripts import Catalog, EnvironmentState, Script
 
-_NOT_BUILT = "its environment is not built yet; `mediator prepare` builds it, and so does serve."
+NOT_BUILT = "its environment is not built yet; `mediator prepare` builds it, and so does serve."
+"""What is wrong with a script whose environment is only not there yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +52,16 @@ async def _prepared(need: Need, scripts: tuple[str, ...], builder: Builder) -> P
     return replace(built, built=is_new, seconds=time.monotonic() - began)
 
 
+async def equipped(script: Script, builder: Builder) -> Script:
+    """The script with its environment, which is built if need be; or why it cannot be."""
+    if script.need is None or script.problem:
+        return script
+    (made,) = await prepare([script], builder)
+    if made.problem:
+        return replace(script, problem=f"its environment could not be built: {made.problem}")
+    return await _seen(script, builder)
+
+
 async def with_environments(catalog: Catalog, builder: Builder) -> Catalog:
     """The catalog with the environments that are there; nothing is built or written."""
     scripts = {name: await _seen(script, builder) for name, script in catalog.scripts.items()}
@@ -65,7 +76,7 @@ async def _seen(script: Script, builder: Builder) -> Script:
     except BuildFailed as error:
         return replace(script, problem=f"it cannot be started: {error}.")
     if not builder.has(place):
-        return replace(script, problem=_NOT_BUILT)
+        return replace(script, problem=NOT_BUILT)
     return met(script, builder, place)
 
 
