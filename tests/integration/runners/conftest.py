@@ -59,10 +59,13 @@ async def runner(
     place: Path,
     odd_daemon: None,  # noqa: ARG001 -- wanted for its effects
 ) -> AsyncIterator[Runner]:
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     runner = RUNNERS[request.param](place)
     await runner.start()
     yield runner
     await runner.close()
+    assert failures == []  # what a callback raises reaches nobody else
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mediator.model.attempts import Ended, Outcome
 from mediator.model.policies import Limits
@@ -154,8 +155,9 @@ async def test_a_cancelled_task_ends_when_nothing_is_left(
     running = attempt(script)
     await until(ready.exists)
     running.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
         await running
+    assert logs == []  # it was killed in the ordinary way
     assert scripts.living() == []
     assert found(place, "*/*") == []
 

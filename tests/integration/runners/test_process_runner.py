@@ -18,7 +18,9 @@ import pytest
 from mediator.errors import SettingsError
 from mediator.model.attempts import Ended, Outcome
 from mediator.runners import attempting
+from mediator.runners.channels import channels
 from mediator.runners.process import ProcessRunner
+from mediator.runners.specification import specify
 from tests.integration.runners.support import Scripts, found, until
 
 OWNER = """
@@ -234,6 +236,37 @@ async def test_a_script_that_stops_its_supervisor_does_not_escape_cancellation(
     await until(lambda: scripts.living() == [])
 
 
+async def test_a_script_that_ended_before_it_heard_of_the_stop_has_its_own_outcome(
+    runner: ProcessRunner, scripts: Scripts
+) -> None:
+    go = scripts.directory / "go"
+    text = f'touch "$0.ready"; until [ -e {go} ]; do :; done'
+    running = Running(runner, scripts, text)
+    await running.ready()
+    supervisor, script = running.supervisor, running.process
+    supervisor.suspend()
+    go.touch()
+    await until(lambda: script.status() == psutil.STATUS_ZOMBIE)
+    running.stop.set()
+    (attempt,) = runner._attempts
+    await until(lambda: attempt._stopped is not None)  # and SIGTERM has been ordered
+    supervisor.resume()
+    assert await running.task == Ended(outcome=Outcome.OK, exit_code=0)
+
+
+async def test_a_script_does_not_outlive_all_that_watch_over_it(
+    place: Path, scripts: Scripts
+) -> None:
+    script = scripts.bash('touch "$0.ready"; while :; do :; done')
+    with owner(place, script, scripts.marker) as daemon:
+        await until(Path(f"{script}.ready").exists)
+        launcher, *below = psutil.Process(daemon.pid).children(recursive=True)
+        daemon.send_signal(signal.SIGSTOP)  # it cannot do anything about the next two
+        launcher.kill()
+        below[0].kill()
+        await until(lambda: scripts.living() == [])
+
+
 async def test_a_launcher_that_was_stopped_is_replaced_and_starts_nothing_later(
     runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +294,25 @@ async def test_a_signal_meant_for_the_daemon_does_not_end_its_helpers(
     running.process.kill()
     assert (await running.task).outcome is Outcome.SIGNAL
     assert psutil.pid_exists(launcher_of(runner))
+
+
+async def test_an_order_that_was_given_up_is_not_carried_out(
+    runner: ProcessRunner, scripts: Scripts, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    launcher = psutil.Process(launcher_of(runner))
+    launcher.suspend()
+    with channels() as ends:
+        order = specify(scripts.run(scripts.bash(f"touch {trace}")), tmp_path)
+        await runner._launcher.launch(order, ends.theirs)
+    ends.status.close()
+    for pipe in (ends.stdin, ends.stdout, ends.stderr):
+        os.close(pipe)
+    launcher.resume()
+    ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
+    assert ended.outcome is Outcome.OK
+    await until(lambda: launcher.children() == [])
+    assert not trace.exists()
 
 
 async def test_closing_twice_and_starting_again_work(place: Path, scripts: Scripts) -> None:
