@@ -69,7 +69,7 @@ def test_stay_leaves_it_running_and_says_how_to_send_more(
             stderr=subprocess.STDOUT,
         )
     try:
-        eventually_true(lambda: "Its log is" in output.read_text())
+        eventually_true(lambda: "The log is" in output.read_text())
         (command,) = re.findall(
             r"^ *(SCW_EVENT=.*securechange-shim.*)$", output.read_text(), re.MULTILINE
         )
