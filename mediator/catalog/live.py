@@ -15,7 +15,7 @@ from mediator.catalog.directory import Look, Reader, ScriptsDirectory, being_wri
 from mediator.catalog.environments.building import Builder
 from mediator.catalog.environments.environments import Environments
 from mediator.catalog.environments.preparing import met
-from mediator.catalog.scripts import Catalog, Script
+from mediator.catalog.scripts import Catalog, EnvironmentState, Script
 from mediator.catalog.settling import QUIET
 from mediator.catalog.watching import Watching
 from mediator.errors import SettingsError
@@ -144,12 +144,22 @@ class LiveScripts:
         self._tell()
 
     def _equipped(self, script: Script) -> Script:
-        if script.need is None or script.problem:
+        if script.need is None or (script.problem and not script.changing):
             return script
         wanted = self._environments.get(script.need)
         if wanted.problem or wanted.place is None:
-            return replace(script, problem=wanted.problem, environment=wanted.state)
-        return met(script, self._environments.builder, wanted.place)
+            return replace(
+                script,
+                problem=wanted.problem,
+                environment=wanted.state,
+                changing=wanted.state is EnvironmentState.BUILDING and self._took(script.name),
+            )
+        return script if script.changing else met(script, self._environments.builder, wanted.place)
+
+    def _took(self, name: str) -> bool:
+        """Whether a script took deliveries until now: then those that come wait for the build."""
+        before = self._catalog.scripts.get(name) if self._catalog is not None else None
+        return before is not None and before.takes_deliveries
 
     def _directory_gone(self, error: SettingsError) -> None:
         """For a moment it may only be changing places; then no script is ready any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -98,7 +99,9 @@ class Live:
 def _holds(script: Script | None, text: str) -> bool:
     if script is None or not script.ready:
         return False
-    return not text or text in script.path.read_text()
+    there = script.path.read_bytes()
+    read = hashlib.sha256(there).hexdigest() == script.sha256
+    return not text or (read and text.encode() in there)
 
 
 @asynccontextmanager

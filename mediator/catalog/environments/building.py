@@ -50,8 +50,9 @@ class Builder:
         return place.python.path, *need.flags
 
     def has(self, place: Place) -> bool:
-        """Whether it is there already."""
-        return not place.key or self.shelf.has(place.key)
+        """Whether it is there already, and the interpreter still."""
+        there = Path(place.python.path).exists()
+        return there and (not place.key or self.shelf.has(place.key))
 
     async def build(self, need: Need, place: Place) -> bool:
         """Build it, unless somebody else just has; whether it was built here.

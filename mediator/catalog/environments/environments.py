@@ -113,10 +113,13 @@ class Environments:
     async def _is_there(self, wanted: Wanted) -> bool:
         """Look only: whether the need is met."""
         try:
-            wanted.place = place = await self.builder.find(wanted.need)
+            if wanted.place is None or wanted.problem:  # what is met is not searched for again
+                wanted.place = await self.builder.find(wanted.need)
         except BuildFailed as error:
+            wanted.place = None
             self._fail(wanted, error)
             return False
+        place = wanted.place
         if not await asyncio.to_thread(self.builder.has, place):
             if wanted.state is not EnvironmentState.FAILED:  # the reason stays until it is mended
                 wanted.state = EnvironmentState.BUILDING

@@ -112,6 +112,28 @@ async def test_a_script_is_not_ready_while_its_environment_is_built_and_then_is(
         assert script.ready, "what was built before is there at once"
 
 
+async def test_a_script_whose_new_version_needs_other_packages_takes_deliveries_meanwhile(
+    tmp_path: Path, scripts: Path, wheels: Path
+) -> None:
+    put(scripts, "a.py", stating("tiny"))
+    async with live(tmp_path, environments={"wheels": [wheels]}) as there:
+        await there.until_ready("a.py")
+        seen: list[Script | None] = []
+        there.scripts.listen(lambda _: seen.append(there.script("a.py")))
+        put(scripts, "a.py", stating("tiny", "big"))
+        await there.until_ready("a.py", "big")
+        assert not all(script.ready for script in seen if script)
+        assert all(script.takes_deliveries for script in seen if script)
+        put(scripts, "a.py", stating("nowhere"))
+        script = await there.until_problem("a.py", "could not be built")
+        assert not script.takes_deliveries
+        put(scripts, "a.py", stating("nowhere", "tiny"))
+        await there.scripts.look()
+        now = there.script("a.py")
+        assert now is not None
+        assert not now.takes_deliveries
+
+
 async def test_a_failure_is_said_in_the_words_of_uv_and_a_new_version_tried_at_once(
     tmp_path: Path, scripts: Path, wheels: Path
 ) -> None:
@@ -152,6 +174,25 @@ async def test_a_failed_build_is_tried_again_by_itself(builder: Builder, wheels:
     make_wheel(wheels, "late")
     await eventually(state, until=lambda seen: seen is EnvironmentState.READY)
     assert told.is_set()
+    await kept.close()
+
+
+async def test_a_fault_of_the_mediator_is_said_and_tried_again_at_the_next_look(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need = Need(requirements=("tiny",), interpreter=sys.executable)
+    kept = Environments(builder, metrics=Metrics(), changed=lambda: None)
+
+    async def problem() -> str:
+        return kept.get(need).problem
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Builder, "build", lambda *_: 1 / 0)
+        await kept.want([need])
+        told = await eventually(problem, until=lambda seen: "mediator itself" in seen)
+    assert told.endswith("the mediator itself failed (ZeroDivisionError).")
+    await kept.want([need])
+    await eventually(problem, until=lambda seen: seen == "")
     await kept.close()
 
 
