@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 SET_PARENT_DEATH_SIGNAL, SET_NAME, SET_CHILD_SUBREAPER = 1, 15, 36  # prctl(2)
 DESCRIPTORS = 5
 PATIENCE = 5.0  # seconds after which killed processes that do not die are reported as survivors
+LAST_WAIT = 2 * PATIENCE  # seconds without news after which supervisors without a daemon are killed
 RESCAN = (0.01, 1.0)  # first and longest time in seconds between two looks at what does not die
 
 IGNORED: list[int] = []  # signals ignored here, a disposition that would survive exec
@@ -130,13 +131,16 @@ class Launcher:
         poll.register(self.bell.read, select.POLLIN)
         listening = True
         while listening or self.supervisors:
-            ready = {number for number, _ in poll.poll()}
+            ready = {number for number, _ in poll.poll(None if listening else LAST_WAIT * 1000)}
             if self.bell.read in ready:
                 self.bell.silence()
                 self.reap()
             if self.control.fileno() in ready and not self.take_order():
                 poll.unregister(self.control)
                 listening = False
+            if not (ready or listening):  # a script may have stopped its supervisor
+                kill_children(spare=frozenset())
+        sweep(self.bell, time.monotonic() + PATIENCE)
 
     def take_order(self) -> bool:
         """Carry out one order; False when the daemon has hung up."""
@@ -269,30 +273,13 @@ class Supervisor:
         with contextlib.suppress(OSError):
             os.killpg(self.script, signal.SIGKILL)
         _, status = os.waitpid(self.script, 0)
-        leftovers, survivors = self.sweep(time.monotonic() + PATIENCE)
+        leftovers, survivors = sweep(self.bell, time.monotonic() + PATIENCE)
         if self.killed:
             leftovers = 0  # the script had no chance to end them
         self.tell(b"ended %d %d %d %d" % (status, self.asked, leftovers, survivors))
         self.status.close()
         if survivors:
-            self.sweep(float("inf"))
-
-    def sweep(self, deadline: float) -> tuple[int, int]:
-        """Kill all below: how many died of it, and how many are alive at the deadline."""
-        killed, (pause, longest) = 0, RESCAN
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return killed, 0
-            if pid:
-                killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-                continue
-            alive = kill_children(spare=frozenset())
-            if time.monotonic() > deadline:
-                return killed, alive
-            self.bell.wait(pause)
-            pause = min(2 * pause, longest)
+            sweep(self.bell, float("inf"))
 
     def tell(self, message: bytes) -> None:
         """Report to the daemon, unless it is gone."""
@@ -378,6 +365,24 @@ def execute(specification: Specification, _status: socket.socket) -> None:
         for name, value in specification["environment"].items()
     }
     os.execve(program, [program, *arguments], environment)  # noqa: S606 -- no shell is the point
+
+
+def sweep(bell: Bell, deadline: float) -> tuple[int, int]:
+    """Kill and reap all below: how many died of it, and how many are alive at the deadline."""
+    killed, (pause, longest) = 0, RESCAN
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return killed, 0
+        if pid:
+            killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            continue
+        alive = kill_children(spare=frozenset())
+        if time.monotonic() > deadline:
+            return killed, alive
+        bell.wait(pause)
+        pause = min(2 * pause, longest)
 
 
 def kill_children(*, spare: set[int] | frozenset[int]) -> int:

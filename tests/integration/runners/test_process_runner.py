@@ -254,6 +254,17 @@ async def test_a_script_that_ended_before_it_heard_of_the_stop_has_its_own_outco
     assert await running.task == Ended(outcome=Outcome.OK, exit_code=0)
 
 
+async def test_a_script_that_stops_its_supervisor_does_not_outlive_the_daemon(
+    place: Path, scripts: Scripts
+) -> None:
+    script = scripts.bash(STOPS_ITS_SUPERVISOR)
+    with owner(place, script, scripts.marker) as daemon:
+        await until(Path(f"{script}.ready").exists)
+        helpers = psutil.Process(daemon.pid).children(recursive=True)
+    await until(lambda: scripts.living() == [])
+    await until(lambda: not any(helper.is_running() for helper in helpers))
+
+
 async def test_a_script_does_not_outlive_all_that_watch_over_it(
     place: Path, scripts: Scripts
 ) -> None:
