@@ -6,6 +6,7 @@ nothing but the path. So each script gets a wrapper of its own name that names i
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -74,12 +75,12 @@ def make_bundle(
     if settings.ca_file is not None:
         files.append(BundleFile(name=f"{SHIM}.pem", data=_read(settings.ca_file), mode=0o644))
     if events:
-        files.append(BundleFile(name=EVENTS, data=_wrapper("--events", "every event")))
+        files.append(BundleFile(name=EVENTS, data=_wrapper("--events", what="every event")))
     stems = Counter(PurePath(script.name).stem for script in ready)
     for script in ready:
         stem = PurePath(script.name).stem
         name = f"{stem if stems[stem] == 1 else script.name}.sh"
-        files.append(BundleFile(name=name, data=_wrapper(script.name, script.name), script=script))
+        files.append(BundleFile(name=name, data=_wrapper("--script", script.name, what=script.name), script=script))
     return files
 
 
@@ -109,9 +110,9 @@ def _configuration(settings: ShimSettings) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _wrapper(first_argument: str, what: str) -> bytes:
+def _wrapper(*options: str, what: str) -> bytes:
     """Quoted for bash; a catalog's names are printable, but may hold anything else."""
-    quoted = "'" + first_argument.replace("'", "'\\''") + "'"
+    quoted = shlex.join(options)
     return (
         "#!/bin/bash\n"
         f"# Hands {what} to the mediator, by the shim beside this file.\n"

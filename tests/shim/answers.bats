@@ -169,3 +169,24 @@ END
     settles 65 "HTTP 400: a [2Jb c d"
     [[ $said != *$'\e'* ]]
 }
+
+@test "202: several deliveries, or none, where the routes chose" {
+    answer_with '{"status": 202, "headers": {"Mediator-Delivery": "d-1, d-2"}}'
+    settles 0 "accepted as deliveries d-1, d-2"
+}
+
+@test "202: no route is no failure" {
+    answer_with '{"status": 202, "headers": {"Mediator-Delivery": "none"}}'
+    settles 0 "accepted; no route of the mediator wants this event"
+}
+
+@test "500, 502 and 503 of a delivery that is kept are not sent again" {
+    local answer
+    for answer in 500 502 503; do
+        answer_with "{\"status\": $answer, \"headers\": {\"Mediator-Delivery\": \"d-1\", \"Content-Type\": \"application/problem+json\"}, \"body\": \"{\\\"detail\\\": \\\"It printed nothing.\\\"}\"}"
+        call </dev/null
+        ((status == 70))
+        [[ $said == *"the script gave no answer that can be used: HTTP $answer: It printed nothing." ]]
+    done
+    [[ -e $received/3.json && ! -e $received/4.json ]]
+}

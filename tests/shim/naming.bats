@@ -118,3 +118,33 @@ target() { # the path and query of the last request, after the test's prefix
     run --separate-stderr env -i PATH= "$bash" "$BATS_TEST_TMPDIR/notify.sh" </dev/null
     ((status == 78))
 }
+
+@test "the only argument may be the whole arguments field of SecureChange" {
+    called=$shim call -- "notify.py --mail  x y" </dev/null
+    ((status == 0))
+    [[ $(target) == "notify.py/deliveries?arg=--mail%20%20x%20y" ]]
+    called=$shim call -- "  notify.py  " </dev/null
+    [[ $(target) == "notify.py/deliveries" ]]
+}
+
+@test "of several arguments the first is a name as it is, with its blanks" {
+    called=$shim call -- "my script.py" a </dev/null
+    [[ $(target) == "my%20script.py/deliveries?arg=a" ]]
+}
+
+@test "--script names a script with blanks, and leaves every argument to it" {
+    called=$shim call -- --script "my script.py" </dev/null
+    [[ $(target) == "my%20script.py/deliveries" ]]
+    called=$shim call -- --script "my script.py" --script "a b" </dev/null
+    [[ $(target) == "my%20script.py/deliveries?arg=--script&arg=a%20b" ]]
+}
+
+@test "--script without a name is a mistake of usage" {
+    called=$shim call -- --script </dev/null
+    ((status == 64))
+}
+
+@test "--events leaves the choice to the routes" {
+    called=$shim call -- --events "Firewall Change" </dev/null
+    [[ $(field 1 'request["target"].rpartition("/v1/")[2]') == "events?arg=Firewall%20Change" ]]
+}
