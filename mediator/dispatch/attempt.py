@@ -40,6 +40,13 @@ class Stop:
         self.event.set()
 
 
+Stops = dict[tuple[str, int], Stop]
+"""What runs here, by delivery id and attempt number.
+
+A delivery that another dispatcher took over may come back while its old attempt still ends.
+"""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptMaker:
     """Runs claims and records how they ended."""

@@ -16,7 +16,7 @@ from tenacity.wait import wait_base
 
 from mediator.catalog.scripts import Catalog, Script
 from mediator.clock import Clock
-from mediator.dispatch.attempt import AttemptMaker, Stop
+from mediator.dispatch.attempt import AttemptMaker, Stop, Stops
 from mediator.dispatch.housekeeping import LEASE, Housekeeping
 from mediator.dispatch.retrying import call_state
 from mediator.dispatch.slots import Slots, ordered
@@ -63,7 +63,7 @@ class Dispatcher:
         self._maker = maker
         self._metrics = metrics
         self._clock = clock
-        self._stops: dict[str, Stop] = {}
+        self._stops: Stops = {}
         self._house = Housekeeping(
             owner=owner, store=store, stops=self._stops, metrics=metrics, clock=clock
         )
@@ -160,11 +160,14 @@ class Dispatcher:
     def _start(self, attempts: asyncio.TaskGroup, claim: Claim, script: Script) -> None:
         """The slot is taken here, before the task runs, so that the next claim sees it."""
         delivery = claim.delivery
-        stop = self._stops[delivery.id] = Stop()
+        self._stop_one(delivery.id)
+        stop = self._stops[delivery.id, claim.number] = Stop()
         if self._cutting:
             stop.ask(shutdown=True)
         self._slots.take(delivery.script, interactive=delivery.interactive)
-        attempts.create_task(self._attempt(claim, script, stop), name=f"attempt-{delivery.id}")
+        attempts.create_task(
+            self._attempt(claim, script, stop), name=f"attempt-{delivery.id}-{claim.number}"
+        )
 
     async def _attempt(self, claim: Claim, script: Script, stop: Stop) -> None:
         delivery = claim.delivery
@@ -174,7 +177,7 @@ class Dispatcher:
             _log.exception("attempt failed in the mediator", delivery_id=delivery.id)
         finally:
             self._slots.release(delivery.script, interactive=delivery.interactive)
-            self._stops.pop(delivery.id, None)
+            del self._stops[delivery.id, claim.number]
             self._store.notices.work()
 
     def _fits(self, name: str, interactive: bool) -> bool:
@@ -182,9 +185,9 @@ class Dispatcher:
         return script is not None and self._slots.fits(script, interactive=interactive)
 
     def _stop_one(self, delivery_id: str) -> None:
-        stop = self._stops.get(delivery_id)
-        if stop is not None:
-            stop.ask(shutdown=False)
+        for (running, _), stop in self._stops.items():
+            if running == delivery_id:
+                stop.ask(shutdown=False)
 
 
 class _Patience:

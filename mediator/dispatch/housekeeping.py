@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
 from mediator.clock import Clock
-from mediator.dispatch.attempt import Stop
+from mediator.dispatch.attempt import Stops
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.storage.port import DeliveryStore
@@ -28,8 +27,8 @@ class Housekeeping:
 
     owner: str
     store: DeliveryStore
-    stops: Mapping[str, Stop]
-    """what runs here, by delivery id"""
+    stops: Stops
+    """what runs here"""
     metrics: Metrics
     clock: Clock
     every: timedelta = EVERY
@@ -51,9 +50,11 @@ class Housekeeping:
         """Extend the leases of what runs; stop what an operator, or another dispatcher, ended."""
         # As of now: a delivery may end meanwhile, and run again under a new `Stop`.
         running = dict(self.stops)
-        lease = self.clock.now() + LEASE
-        for delivery_id in await self.store.renew(self.owner, list(running), lease=lease):
-            running[delivery_id].ask(shutdown=False)
+        ids = {delivery_id for delivery_id, _ in running}
+        ended = await self.store.renew(self.owner, ids, lease=self.clock.now() + LEASE)
+        for (delivery_id, _), stop in running.items():
+            if delivery_id in ended:
+                stop.ask(shutdown=False)
 
     async def recover(self) -> None:
         """End what is late, and put back what was lost: also what an error here left behind."""

@@ -245,12 +245,12 @@ class TestIdleness:
     async def test_retries_that_come_due_wake_nobody_while_all_slots_are_full(
         self, house: House
     ) -> None:
-        house.begin()
-        for _ in range(4):
-            await house.accept()
-        await house.until_running(4)
         for n in range(20):
             await house.accept(at=NOW + timedelta(milliseconds=n + 1))
+        for _ in range(4):
+            await house.accept()
+        house.begin()
+        await house.until_running(4)
         await self.quiet(house)
 
 

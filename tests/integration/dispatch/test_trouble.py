@@ -94,6 +94,22 @@ async def test_an_attempt_that_another_has_taken_over_is_stopped(house: House) -
     assert await other.finish(taken) == "succeeded"
 
 
+async def test_a_delivery_that_comes_back_while_its_old_attempt_ends(house: House) -> None:
+    """Another took it over and put it back; the old attempt here is stopped, the new one is not."""
+    house.begin()
+    delivery_id = await house.accept()
+    await house.until_running(1)
+    await house.store.recover("there", now=NOW + 2 * LEASE)
+    house.clock.later(3 * LEASE.total_seconds())
+    house.store.notices.work()
+    await house.until(lambda: len(house.runner.runs) == 2)
+    await house.until_running(1)
+    house.runner.go.set()
+    found = await house.until_state(delivery_id, "succeeded")
+    assert [attempt.outcome for attempt in found.attempts] == [Outcome.LOST, Outcome.OK]
+    assert house.slots.busy == 0
+
+
 async def test_what_a_dead_mediator_ran_is_run_again(house: House) -> None:
     delivery_id = await house.accept()
     await Desk(house.store, owner="dead", now=NOW).claim()
