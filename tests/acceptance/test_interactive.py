@@ -140,7 +140,7 @@ class TestDeadlines:
         assert "1 second" in answer.detail
         (listed,) = (await client.get("/v1/deliveries")).json()["items"]
         ended = await client.until(listed["id"], "cancelled")
-        assert ended["last_error"]
+        assert ended["last_error"] == "its caller's deadline passed"
         again = await client.hand_over(handover)
         assert again.status == 504, "the same call gets the same answer"
 

@@ -70,7 +70,7 @@ class TestRetryAndCancel:
         assert (await client.post(f"/v1/deliveries/{delivery}/cancel")).status == 200
         found = await client.until(delivery, "cancelled")
         assert found["attempts"][0]["outcome"] == "cancelled"
-        assert found["last_error"]
+        assert found["last_error"] == "cancelled by ops"
 
     async def test_what_waits_is_cancelled_and_can_be_taken_up_again(
         self, client: Client, tmp_path: Path
