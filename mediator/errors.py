@@ -15,6 +15,8 @@ class MediatorError(Exception):
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     retry_after: int | None = None
+    delivery: str = ""
+    """id of the delivery that is kept all the same: sending it again does not run it again"""
 
     @property
     def detail(self) -> str:
@@ -86,6 +88,12 @@ class KeyReused(MediatorError):
     """An Idempotency-Key came again with other content."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class ScriptFailed(MediatorError):
+    """An interactive script ended without an answer that SecureChange could use."""
+
+    status = HTTPStatus.BAD_GATEWAY
 
 
 class DeadlineMissed(MediatorError):

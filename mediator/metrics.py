@@ -62,6 +62,19 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.fallbacks = Counter(
+            "mediator_fallbacks",
+            "Interactive calls answered with the fallback of the script, by trouble.",
+            ["script", "trouble"],
+            registry=self.registry,
+        )
+        self.events = Counter(
+            "mediator_events",
+            "Events handed over without naming a script; result: routed or unrouted.",
+            ["result"],
+            registry=self.registry,
+        )
+
     def _attempts(self) -> None:
         self.attempts = Counter(
             "mediator_attempts",

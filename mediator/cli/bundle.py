@@ -80,7 +80,11 @@ def make_bundle(
     for script in ready:
         stem = PurePath(script.name).stem
         name = f"{stem if stems[stem] == 1 else script.name}.sh"
-        files.append(BundleFile(name=name, data=_wrapper("--script", script.name, what=script.name), script=script))
+        files.append(
+            BundleFile(
+                name=name, data=_wrapper("--script", script.name, what=script.name), script=script
+            )
+        )
     return files
 
 

@@ -74,6 +74,8 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         clock=clock,
         body_limit=settings.http.body_limit,
         deduplicate=settings.dispatch.deduplicate,
+        migration=settings.http.migration,
+        routes=tuple(row.route for row in settings.routes),
         checks=_checks(store, dispatcher),
     )
     return Parts(

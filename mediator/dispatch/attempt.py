@@ -13,6 +13,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from mediator.catalog.scripts import Script
 from mediator.clock import Clock
+from mediator.dispatch.answering import checked
+from mediator.dispatch.arguments import UnsplittableError, split
 from mediator.dispatch.environment import environment
 from mediator.dispatch.verdicts import cut_short, judge
 from mediator.errors import StoreUnavailable
@@ -75,7 +77,10 @@ class AttemptMaker:
             return Ended(outcome=Outcome.CANCELLED, reason="stopped before it started")
         try:
             run = described(claim, script, policy, self.daemon_environment)
-            return await self.runner.run(run, stop=stop.event)
+            ended = await self.runner.run(run, stop=stop.event)
+            return checked(ended, policy) if claim.delivery.interactive else ended
+        except UnsplittableError as error:
+            return Ended(outcome=Outcome.NOT_STARTED, reason=str(error))
         except Exception as error:  # noqa: BLE001 - a fault here costs this attempt, not the daemon
             _bound(claim).exception("runner failed")
             return Ended(
@@ -138,13 +143,19 @@ def _bound(claim: Claim) -> structlog.typing.FilteringBoundLogger:
 
 
 def described(claim: Claim, script: Script, policy: Policy, daemon: Mapping[str, str]) -> Run:
-    """The attempt that a claim stands for, completely described; `daemon`: its environment."""
+    """The attempt that a claim stands for, completely described; `daemon`: its environment.
+
+    Raises `UnsplittableError` when its arguments are to be split and cannot be.
+    """
     delivery = claim.delivery
     program, *before = script.argv
+    arguments = delivery.arguments
+    if policy.split_arguments:
+        arguments = split(arguments)
     return Run(
         name=f"{delivery.id}-{claim.number}",
         program=Path(program),
-        arguments=(*before, *delivery.arguments),
+        arguments=(*before, *arguments),
         environment=environment(delivery, policy, number=claim.number, daemon=daemon),
         stdin=claim.body,
         timeout=policy.timeout.total_seconds(),

@@ -14,6 +14,8 @@ class Outcome(StrEnum):
     """exit code 0"""
     FAILED = "failed"
     """another exit code"""
+    BAD_ANSWER = "bad_answer"
+    """exit code 0, but what an interactive script printed is no answer of its kind"""
     SIGNAL = "signal"
     """ended by a signal that the mediator did not send"""
     TIMEOUT = "timeout"

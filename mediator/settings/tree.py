@@ -30,8 +30,9 @@ ScriptName = Annotated[str, StringConstraints(pattern=r"^[^/\x00]+$", max_length
 
 
 class Role(StrEnum):
-    """What the holder of a token may do: look, or also retry and cancel."""
+    """What the holder of a token may do: hand over by the migration endpoint, look, or operate."""
 
+    SENDER = "sender"
     VIEWER = "viewer"
     OPERATOR = "operator"
 
@@ -64,6 +65,8 @@ class Http(Strict):
     """Port of /metrics, /livez and /readyz; by default the same as `port`."""
     body_limit: Size = 16 * 2**20
     """Largest ticket that is accepted, in bytes or as 16MiB; default 16MiB."""
+    migration: bool = False
+    """Take hand-overs with a token instead of a signature, at /v1/migration; default false."""
 
 
 class Watch(StrEnum):
@@ -159,7 +162,7 @@ class Token(Credential):
     name: Name
     """Name of the holder, which logs show."""
     role: Role
-    """`viewer` may look; `operator` may also retry and cancel."""
+    """`viewer` may look; `operator` may also retry and cancel; `sender` may only hand over."""
 
 
 class Auth(Strict):

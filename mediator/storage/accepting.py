@@ -30,6 +30,16 @@ class _Known:
 _Contents = defaultdict[bytes, list[_Known]]
 
 
+def accept_together(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted]:
+    """Keep all of them or, when one cannot be kept, none. Raises `KeyReused`."""
+    answers = accept(conn, batch)
+    kept = [answer for answer in answers if isinstance(answer, Accepted)]
+    for answer in answers:
+        if not isinstance(answer, Accepted):
+            raise answer
+    return kept
+
+
 def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | KeyReused]:
     """Keep those that are new; say of the others which delivery they repeat."""
     contents = [new.content for new in batch]

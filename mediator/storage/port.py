@@ -6,7 +6,7 @@ nothing of it was stored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -91,6 +91,10 @@ class DeliveryStore(Protocol):
 
         Raises `KeyReused` when its Idempotency-Key came before with other content.
         """
+        ...
+
+    async def accept_together(self, news: Sequence[NewDelivery]) -> list[Accepted]:
+        """Keep all of them or none; they are on disk when this returns. Raises `KeyReused`."""
         ...
 
     async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:

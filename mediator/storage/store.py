@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -44,6 +44,14 @@ class SqliteStore:
         accepted: Accepted = await self._writer.submit(accepting.accept, new)
         if accepted.repeat is Repeat.NEW:
             self.notices.work(new.script, interactive=new.interactive)
+        return accepted
+
+    async def accept_together(self, news: Sequence[NewDelivery]) -> list[Accepted]:
+        """Keep all or none; committed when this returns. Raises `KeyReused`."""
+        accepted = await self._write(lambda conn: accepting.accept_together(conn, news))
+        for new, answer in zip(news, accepted, strict=True):
+            if answer.repeat is Repeat.NEW:
+                self.notices.work(new.script, interactive=new.interactive)
         return accepted
 
     async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:

@@ -39,7 +39,7 @@ def tell_refused(request: web.Request, error: MediatorError) -> None:
         metrics.signature_failures.labels(error.reason).inc()
     _log.warning(
         "hand-over refused",
-        script=request.match_info["script"][:100],
+        script=request.match_info.get("script", "")[:100],
         status=int(error.status),
         reason=error.detail,
         remote=request.remote,

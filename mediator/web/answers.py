@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import structlog
 from aiohttp import web
 
-from mediator.errors import Conflict, DeadlineMissed, Draining, NotReady
+from mediator.catalog.scripts import Script
+from mediator.errors import (
+    Conflict,
+    DeadlineMissed,
+    Draining,
+    MediatorError,
+    NotReady,
+    ScriptFailed,
+)
 from mediator.model.attempts import Attempt, Outcome
 from mediator.model.deliveries import Accepted, Delivery, NewDelivery, Repeat, State
-from mediator.model.policies import Policy
+from mediator.model.policies import Trouble
 from mediator.web.documents import AcceptedDocument, document
 from mediator.web.handover import Preference
 from mediator.web.services import Services
+
+_log = structlog.get_logger()
 
 LATE = 0.5
 """Seconds a caller waits beyond the script's timeout, to hear how it ended."""
@@ -27,23 +38,39 @@ class Answerer:
 
     services: Services
     request: web.Request
-    policy: Policy
+    script: Script
+    test: bool
+    """a test by SecureChange's administrator, who wants the truth: there is no fallback"""
 
     async def answer(
         self, new: NewDelivery, accepted: Accepted, preference: Preference
     ) -> web.StreamResponse:
         """At once for a trigger, with the script's answer otherwise; `Prefer` overrides."""
         if preference.respond_async or (not new.interactive and preference.wait is None):
-            return _accepted(accepted)
-        if new.interactive:
-            return await self._script_answer(accepted, preference)
-        delivery = await self._wait(accepted.id, preference.wait or 0.0)
-        return self._ended(delivery) if delivery.state.ended else _accepted(accepted)
+            return _accepted(accepted, new.script)
+        try:
+            if new.interactive:
+                return await self._script_answer(accepted, preference)
+            delivery = await self._wait(accepted.id, preference.wait or 0.0)
+            return (
+                self._ended(delivery) if delivery.state.ended else _accepted(accepted, new.script)
+            )
+        except MediatorError as error:
+            error.delivery = "" if isinstance(error, Draining) else accepted.id
+            raise
 
     async def _script_answer(
         self, accepted: Accepted, preference: Preference
     ) -> web.StreamResponse:
-        seconds = preference.patience(self.policy.timeout).total_seconds()
+        try:
+            return await self._own_answer(accepted, preference)
+        except DeadlineMissed as error:
+            return self._instead(accepted, error, Trouble.TIMEOUT)
+        except (ScriptFailed, NotReady) as error:
+            return self._instead(accepted, error, Trouble.ERROR)
+
+    async def _own_answer(self, accepted: Accepted, preference: Preference) -> web.StreamResponse:
+        seconds = preference.patience(self.script.policy.timeout).total_seconds()
         delivery = await self._wait(accepted.id, seconds + LATE)
         if delivery.state.ended:
             return self._ended(delivery)
@@ -53,6 +80,25 @@ class Answerer:
                 " again in a few seconds."
             )
         return await self._stop(delivery, seconds)
+
+    def _instead(
+        self, accepted: Accepted, error: MediatorError, trouble: Trouble
+    ) -> web.StreamResponse:
+        """The fallback, where the policy has one for this trouble; else the error stands."""
+        fallback, stdout = self.script.policy.fallback, self.script.fallback
+        if self.test or fallback is None or stdout is None or trouble not in fallback.on:
+            raise error
+        self.services.metrics.fallbacks.labels(self.script.name, trouble).inc()
+        _log.warning(
+            "fallback answered",
+            delivery_id=accepted.id,
+            script=self.script.name,
+            trouble=str(trouble),
+            reason=error.detail,
+        )
+        response = raw(stdout, b"", exit_code=0, delivery=accepted.id)
+        response.headers["Mediator-Fallback"] = trouble
+        return response
 
     async def _wait(self, delivery_id: str, seconds: float) -> Delivery:
         """The delivery as it is when it has ended, or nothing runs any more, or after `seconds`."""
@@ -86,7 +132,16 @@ class Answerer:
             response = web.json_response(text=document(delivery).model_dump_json())
             response.headers["Mediator-Delivery"] = delivery.id
             return response
-        return _raw(delivery, attempt)
+        code = _exit_code(attempt)
+        if code and self._has_fallback_for_errors:
+            raise ScriptFailed(f"The script {delivery.script} failed: {attempt.reason}.")
+        return raw(attempt.stdout.kept, attempt.stderr.kept, exit_code=code, delivery=delivery.id)
+
+    @property
+    def _has_fallback_for_errors(self) -> bool:
+        """Without one, SecureChange is told the exit code itself, and what was printed."""
+        fallback = self.script.policy.fallback
+        return not self.test and fallback is not None and Trouble.ERROR in fallback.on
 
     def _answered(self, delivery: Delivery) -> Attempt:
         """The attempt that answered. Raises what else came of the delivery.
@@ -103,9 +158,13 @@ class Answerer:
         if attempt.outcome is Outcome.NOT_STARTED:
             raise NotReady(f"The script {delivery.script} could not be started: {attempt.reason}")
         if attempt.outcome is Outcome.LOST:
-            raise Conflict(f"How the script {delivery.script} ended is unknown: {attempt.reason}.")
+            raise ScriptFailed(
+                f"How the script {delivery.script} ended is unknown: {attempt.reason}."
+            )
+        if attempt.outcome is Outcome.BAD_ANSWER:
+            raise ScriptFailed(f"The script {delivery.script} gave no answer: {attempt.reason}.")
         if attempt.stdout.truncated:
-            raise Conflict(
+            raise ScriptFailed(
                 f"The script {delivery.script} answered {attempt.stdout.size} bytes, more than"
                 " limits.output of its policy allows; a cut answer would be a wrong one."
             )
@@ -127,25 +186,29 @@ def _past_deadline(delivery: Delivery) -> bool:
     return end is not None and deadline is not None and end >= deadline
 
 
-def _accepted(accepted: Accepted) -> web.Response:
+def _accepted(accepted: Accepted, script: str) -> web.Response:
     duplicate = accepted.repeat is Repeat.DUPLICATE
     headers = {"Location": f"/v1/deliveries/{accepted.id}", "Mediator-Delivery": accepted.id}
     if duplicate:
         headers["Mediator-Duplicate"] = "true"
-    kept = AcceptedDocument(delivery=accepted.id, duplicate=duplicate)
+    kept = AcceptedDocument(delivery=accepted.id, duplicate=duplicate, script=script)
     return web.json_response(text=kept.model_dump_json(), status=202, headers=headers)
 
 
-def _raw(delivery: Delivery, attempt: Attempt) -> web.Response:
-    code = attempt.exit_code
-    if code is None:
-        code = _SIGNAL_EXIT + (attempt.signal or 0)
+def _exit_code(attempt: Attempt) -> int:
+    if attempt.exit_code is None:
+        return _SIGNAL_EXIT + (attempt.signal or 0)
+    return attempt.exit_code
+
+
+def raw(stdout: bytes, stderr: bytes, *, exit_code: int, delivery: str = "") -> web.Response:
+    """What the shim writes to its own stdout and stderr, and its exit code."""
+    headers = {
+        "Mediator-Exit-Code": str(exit_code),
+        "Mediator-Stdout-Length": str(len(stdout)),
+    }
+    if delivery:
+        headers["Mediator-Delivery"] = delivery
     return web.Response(
-        body=attempt.stdout.kept + attempt.stderr.kept,
-        content_type="application/octet-stream",
-        headers={
-            "Mediator-Delivery": delivery.id,
-            "Mediator-Exit-Code": str(code),
-            "Mediator-Stdout-Length": str(attempt.stdout.size),
-        },
+        body=stdout + stderr, content_type="application/octet-stream", headers=headers
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from mediator.web import admission, health, intake, operator
+from mediator.web import admission, events, health, intake, migration, operator
 from mediator.web.openapi import openapi
 from mediator.web.problems import Handler, problems
 from mediator.web.services import SERVICES, Services
@@ -16,6 +16,8 @@ def make_api(services: Services, *, with_health: bool) -> web.Application:
     app.router.add_post(
         "/v1/scripts/{script}/deliveries", intake.hand_over, expect_handler=admission.before_body
     )
+    app.router.add_post("/v1/events", events.hand_over_event, expect_handler=admission.before_body)
+    _post(app, "/v1/migration/{script}", migration.migrate)
     _get(app, "/v1/deliveries", operator.list_deliveries)
     _get(app, "/v1/deliveries/{id}", operator.show_delivery)
     _post(app, "/v1/deliveries/{id}/retry", operator.retry_delivery)

@@ -85,6 +85,14 @@ class AcceptedDocument(_Document):
     """Its id."""
     duplicate: bool
     """Whether the same content was kept before; then this is the id of that delivery."""
+    script: str
+    """The file name of the script."""
+
+
+class EventDocument(_Document):
+    """The deliveries of an event, all of them on disk; none where no route matches."""
+
+    deliveries: list[AcceptedDocument]
 
 
 class ScriptDocument(_Document):

@@ -12,6 +12,7 @@ from mediator.web.documents import (
     AcceptedDocument,
     DeliveryDocument,
     DeliveryList,
+    EventDocument,
     Problem,
     ScriptDocument,
     ScriptList,
@@ -24,6 +25,7 @@ DOCUMENTS = (
     AcceptedDocument,
     DeliveryDocument,
     DeliveryList,
+    EventDocument,
     Problem,
     ScriptDocument,
     ScriptList,
@@ -97,6 +99,16 @@ _WHEN: Json = {
         {"type": "string", "pattern": "^[0-9]{1,5}(ms|s|m|h|d)$"},
     ]
 }
+_CALL = (
+    _parameter("SCW_EVENT", "query", "The event; every SCW_* variable is passed on."),
+    {
+        **_parameter("arg", "query", "Arguments of the script, in order."),
+        "schema": {"type": "array", "items": {"type": "string"}},
+    },
+)
+_TICKET: Json = {
+    "requestBody": {"content": {"application/xml": {"schema": {"type": "string"}}}},
+}
 _SEARCH = (
     _parameter("script", "query", "File name of the script."),
     _parameter("event", "query", "Value of SCW_EVENT."),
@@ -110,7 +122,7 @@ _SEARCH = (
     _parameter("after", "query", "`next` of the page before.", pattern="^[1-9][0-9]{0,17}$"),
 )
 REFUSALS: dict[int, type[BaseModel] | str] = dict.fromkeys(
-    (400, 401, 403, 404, 408, 409, 413, 417, 422, 500, 503, 504), Problem
+    (400, 401, 403, 404, 408, 409, 413, 417, 422, 500, 502, 503, 504), Problem
 )
 _LOOK: dict[int, type[BaseModel] | str] = {401: Problem, 503: Problem}
 _ACT: dict[int, type[BaseModel] | str] = {**_LOOK, 403: Problem, 404: Problem, 409: Problem}
@@ -135,11 +147,7 @@ OPERATIONS = (
         summary="Hand over a ticket for a script; signed by RFC 9421.",
         parameters=(
             _parameter("script", "path", "File name of the script, or its name without suffix."),
-            _parameter("SCW_EVENT", "query", "The event; every SCW_* variable is passed on."),
-            {
-                **_parameter("arg", "query", "Arguments of the script, in order."),
-                "schema": {"type": "array", "items": {"type": "string"}},
-            },
+            *_CALL,
             _parameter("Prefer", "header", "`respond-async`, or `wait=SECONDS` (RFC 7240)."),
         ),
         answers={
@@ -148,7 +156,47 @@ OPERATIONS = (
             **REFUSALS,
         },
         security="signature",
-        extra={"requestBody": {"content": {"application/xml": {"schema": {"type": "string"}}}}},
+        extra=_TICKET,
+    ),
+    Operation(
+        method="post",
+        path="/v1/events",
+        name="handOverEvent",
+        summary="Hand over an event; the routes choose the scripts. Signed by RFC 9421.",
+        parameters=_CALL,
+        answers={
+            200: "The Test button: the state of every script that a route names.",
+            202: EventDocument,
+            **REFUSALS,
+        },
+        security="signature",
+        extra=_TICKET,
+    ),
+    Operation(
+        method="post",
+        path="/v1/migration/{script}",
+        name="migrate",
+        summary="Hand over with a token of the role sender, where http.migration allows it.",
+        parameters=(
+            _parameter("script", "path", "File name of the script, or its name without suffix."),
+            *_CALL,
+            _parameter("Prefer", "header", "`respond-async`, or `wait=SECONDS` (RFC 7240)."),
+        ),
+        answers={
+            200: "The script has ended; the body is its stdout, then its stderr.",
+            202: "The delivery is on disk.",
+            **REFUSALS,
+        },
+        security="token",
+        extra={
+            "requestBody": {
+                "content": {
+                    "application/xml": {"schema": {"type": "string"}},
+                    "application/json": {"schema": {"type": "object"}},
+                    "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
+                }
+            }
+        },
     ),
     Operation(
         method="get",

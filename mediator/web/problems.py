@@ -30,6 +30,8 @@ def problem_of(error: MediatorError) -> web.Response:
     response = problem(error.status, error.detail, retry_after=error.retry_after)
     if isinstance(error, Unauthenticated):
         response.headers["WWW-Authenticate"] = "Bearer" if error.reason == "token" else "Signature"
+    if error.delivery:
+        response.headers["Mediator-Delivery"] = error.delivery
     if isinstance(error, TooLarge | TooSlow):
         response.force_close()  # the rest of the body is not worth reading
     return response

@@ -13,6 +13,7 @@ from aiohttp import web
 from mediator.catalog.scripts import Catalog
 from mediator.clock import Clock
 from mediator.metrics import Metrics
+from mediator.model.routing import Route
 from mediator.model.signatures import Verifier
 from mediator.settings.secrets import Secret
 from mediator.settings.tree import Role
@@ -55,6 +56,10 @@ class Services:
     deduplicate: timedelta
     checks: Mapping[str, Check]
     """readiness, part by part"""
+    migration: bool = False
+    """whether hand-overs with a token are taken"""
+    routes: tuple[Route, ...] = ()
+    """which scripts an event goes to that names none"""
     body_seconds: float = 60.0
     """how long a ticket may take to arrive"""
     draining: bool = False

@@ -11,6 +11,12 @@ from mediator.web.services import SERVICES, Holder
 
 _log = structlog.get_logger()
 _SCHEME = "bearer "
+_MAY = {
+    Role.SENDER: {Role.SENDER, Role.OPERATOR},
+    Role.VIEWER: {Role.VIEWER, Role.OPERATOR},
+    Role.OPERATOR: {Role.OPERATOR},
+}
+"""What is needed → who has it."""
 
 
 def require(request: web.Request, role: Role) -> Holder:
@@ -31,8 +37,10 @@ def require(request: web.Request, role: Role) -> Holder:
 
 def _require(request: web.Request, role: Role) -> Holder:
     holder = _identify(request)
-    if role is Role.OPERATOR and holder.role is not Role.OPERATOR:
-        raise Forbidden(f"The token {holder.name} may only look; this needs the role operator.")
+    if holder.role not in _MAY[role]:
+        raise Forbidden(
+            f"The token {holder.name} has the role {holder.role}; this needs the role {role}."
+        )
     return holder
 
 
