@@ -68,9 +68,16 @@ class AttemptMaker:
         log.info("attempt started")
         ended = await self._run(claim, script, policy, stop)
         verdict = self._verdict(ended, claim, policy, stop)
-        state = await self._record(claim, ended, verdict)
+        state = await self._record(claim, ended, verdict, sha256=script.sha256)
         self._count(claim, ended, state, (self.clock.now() - started).total_seconds())
         _tell(log, ended, verdict, state)
+
+    async def put_back(self, claim: Claim) -> None:
+        """The script is not there to run now: the delivery waits until it is, at no cost."""
+        waits = Ended(outcome=Outcome.NOT_STARTED, reason="its script is being replaced; it waits")
+        verdict = cut_short(now=self.clock.now(), error=waits.reason)
+        await self._record(claim, waits, verdict)
+        _bound(claim).info("attempt put back", reason=waits.reason)
 
     async def _run(self, claim: Claim, script: Script, policy: Policy, stop: Stop) -> Ended:
         if stop.event.is_set():  # claimed in the moment of the shutdown
@@ -94,7 +101,9 @@ class AttemptMaker:
             return cut_short(now=now)
         return judge(ended, claim.delivery, policy, now=now)
 
-    async def _record(self, claim: Claim, ended: Ended, verdict: Verdict) -> State | None:
+    async def _record(
+        self, claim: Claim, ended: Ended, verdict: Verdict, *, sha256: str = ""
+    ) -> State | None:
         """Record it, however long the store is away: the script has run, and this is the proof.
 
         The state of the delivery then; None when another dispatcher has taken it over.
@@ -106,6 +115,7 @@ class AttemptMaker:
             at=self.clock.now(),
             ended=ended,
             verdict=verdict,
+            script_sha256=sha256,
         )
         recording = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailable),

@@ -41,6 +41,10 @@ class Scripts(Protocol):
         """The scripts as they are now."""
         ...
 
+    async def look(self) -> None:
+        """Read what has changed; never raises."""
+        ...
+
 
 class Dispatcher:
     """Keeps the slots filled with due deliveries."""
@@ -172,13 +176,24 @@ class Dispatcher:
     async def _attempt(self, claim: Claim, script: Script, stop: Stop) -> None:
         delivery = claim.delivery
         try:
-            await self._maker.make(claim, script, stop)
+            if (fresh := await self._fresh(script)) is None:
+                await self._maker.put_back(claim)
+            else:
+                await self._maker.make(claim, fresh, stop)
         except Exception:  # noqa: BLE001 - one attempt's fault; its lease runs out: it is put back
             _log.exception("attempt failed in the mediator", delivery_id=delivery.id)
         finally:
             self._slots.release(delivery.script, interactive=delivery.interactive)
             del self._stops[delivery.id, claim.number]
             self._store.notices.work()
+
+    async def _fresh(self, script: Script) -> Script | None:
+        """The script as it is at this very moment; None when it is not ready to run."""
+        if script.unchanged():
+            return script
+        await self._scripts.look()
+        found = self._scripts.catalog.scripts.get(script.name)
+        return found if found is not None and found.ready and found.unchanged() else None
 
     def _fits(self, name: str, interactive: bool) -> bool:
         script = self._scripts.catalog.scripts.get(name)

@@ -34,8 +34,9 @@ def judge(ended: Ended, delivery: Delivery, policy: Policy, *, now: datetime) ->
     return Verdict(state=State.PENDING, due=due, charged=True, error=ended.reason)
 
 
-def cut_short(*, now: datetime) -> Verdict:
-    """The daemon was shut down while the attempt ran: it costs nothing and is made again."""
-    return Verdict(
-        state=State.PENDING, due=now, error="the mediator was shut down while this attempt ran"
-    )
+_SHUT_DOWN = "the mediator was shut down while this attempt ran"
+
+
+def cut_short(*, now: datetime, error: str = _SHUT_DOWN) -> Verdict:
+    """What is not the script's fault costs nothing, and the attempt is made again."""
+    return Verdict(state=State.PENDING, due=now, error=error)

@@ -87,5 +87,7 @@ class Attempt:
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
+    script_sha256: str = ""
+    """which version of the script ran, in hexadecimal digits; empty while it runs"""
     stdout: Output = field(default_factory=Output)
     stderr: Output = field(default_factory=Output)

@@ -43,6 +43,8 @@ class Finish:
     at: datetime
     ended: Ended
     verdict: Verdict
+    script_sha256: str = ""
+    """which version of the script ran"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

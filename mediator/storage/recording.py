@@ -15,7 +15,7 @@ from mediator.storage.tables import attempts, deliveries
 
 _c = deliveries.c
 _OUTPUTS = [name for name in attempts.c.keys() if name.startswith(("stdout", "stderr"))]  # noqa: SIM118 - a ColumnCollection iterates over columns, not names
-_CLOSED = ("ended", "outcome", "exit_code", "signal", "reason", *_OUTPUTS)
+_CLOSED = ("ended", "outcome", "exit_code", "signal", "reason", "script_sha256", *_OUTPUTS)
 
 _HELD = (
     select(_c.id, _c.seq, _c.owner, _c.attempts_made, _c.stop_asked, _c.last_error)
@@ -77,6 +77,7 @@ def _closed(row: RowMapping, item: Finish) -> dict[str, Any]:
         "exit_code": ended.exit_code,
         "signal": ended.signal,
         "reason": ended.reason,
+        "script_sha256": item.script_sha256,
         **output_values("stdout", ended.stdout),
         **output_values("stderr", ended.stderr),
     }

@@ -33,6 +33,16 @@ _PLAIN = (
     "last_error",
 )
 
+_ATTEMPT = (
+    "number",
+    "started",
+    "ended",
+    "outcome",
+    "exit_code",
+    "signal",
+    "reason",
+    "script_sha256",
+)
 _TICKET = tuple(field.name for field in fields(TicketFields))
 
 DELIVERY = [deliveries.c[name] for name in (*_PLAIN, "arguments", "ticket")]
@@ -54,9 +64,8 @@ def to_delivery(row: RowMapping, attempts_: Iterable[Attempt] = ()) -> Delivery:
 
 def to_attempt(row: RowMapping) -> Attempt:
     """An attempt from a row, with outputs where they were read."""
-    names = ("number", "started", "ended", "outcome", "exit_code", "signal", "reason")
     return Attempt(
-        **{name: row[name] for name in names},
+        **{name: row[name] for name in _ATTEMPT},
         stdout=_output(row, "stdout"),
         stderr=_output(row, "stderr"),
     )

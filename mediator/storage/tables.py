@@ -115,6 +115,7 @@ attempts = Table(
     Column("exit_code", Integer),
     Column("signal", Integer),
     Column("reason", Sentence, nullable=False),
+    Column("script_sha256", Text, nullable=False, server_default=""),
     Column("stdout_head", LargeBinary, nullable=False),
     Column("stdout_tail", LargeBinary, nullable=False),
     Column("stdout_omitted", BigInteger, nullable=False),

@@ -29,6 +29,8 @@ class AttemptDocument(_Document):
     signal: int | None
     reason: str
     """Why it failed, one sentence; empty when it did not."""
+    script_sha256: str
+    """Which version of the script ran; empty while it runs."""
     stdout: str | None = None
     """What it wrote to standard output, as UTF-8; null in lists."""
     stdout_bytes: int | None = None
@@ -194,6 +196,7 @@ def _attempt(attempt: Attempt, *, outputs: bool) -> AttemptDocument:
         exit_code=attempt.exit_code,
         signal=attempt.signal,
         reason=attempt.reason,
+        script_sha256=attempt.script_sha256,
         **streams,
     )
 

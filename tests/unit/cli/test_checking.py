@@ -95,9 +95,14 @@ def test_a_database_that_is_a_directory_is_an_error(home: Path) -> None:
     assert "is not a file" in found(home)["store.url"].detail
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_cannot_be_written_is_an_error(home: Path) -> None:
-    (home / "state").mkdir(mode=0o500)
+def test_a_directory_that_cannot_be_written_is_an_error(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's answer is made up here: root, who may run these tests, may write everywhere."""
+    state = home / "state"
+    state.mkdir()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda p, *a, **k: Path(p) != state and real(p, *a, **k))
     assert "cannot be written" in found(home)["store.url"].detail
 
 

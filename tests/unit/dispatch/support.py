@@ -36,6 +36,9 @@ class Scripts:
 
     catalog: Catalog
 
+    async def look(self) -> None:
+        """There is no directory to read."""
+
     @classmethod
     def of(cls, *scripts: Script) -> Scripts:
         return cls(Catalog(directory=DIRECTORY, scripts={s.name: s for s in scripts}))
