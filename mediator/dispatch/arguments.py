@@ -9,8 +9,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from mediator.errors import BadRequest
 
-class UnsplittableError(Exception):
+
+class UnsplittableError(BadRequest):
     """The arguments cannot be split; the message says why, for a person."""
 
 

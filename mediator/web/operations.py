@@ -124,6 +124,16 @@ _SEARCH = (
 REFUSALS: dict[int, type[BaseModel] | str] = dict.fromkeys(
     (400, 401, 403, 404, 408, 409, 413, 417, 422, 500, 502, 503, 504), Problem
 )
+_HAND_OVER = (
+    _parameter("script", "path", "File name of the script, or its name without suffix."),
+    *_CALL,
+    _parameter("Prefer", "header", "`respond-async`, or `wait=SECONDS` (RFC 7240)."),
+)
+_HANDED_OVER: dict[int, type[BaseModel] | str] = {
+    200: "The script has ended; the body is its stdout, then its stderr.",
+    202: AcceptedDocument,
+    **REFUSALS,
+}
 _LOOK: dict[int, type[BaseModel] | str] = {401: Problem, 503: Problem}
 _ACT: dict[int, type[BaseModel] | str] = {**_LOOK, 403: Problem, 404: Problem, 409: Problem}
 
@@ -145,16 +155,8 @@ OPERATIONS = (
         path="/v1/scripts/{script}/deliveries",
         name="handOver",
         summary="Hand over a ticket for a script; signed by RFC 9421.",
-        parameters=(
-            _parameter("script", "path", "File name of the script, or its name without suffix."),
-            *_CALL,
-            _parameter("Prefer", "header", "`respond-async`, or `wait=SECONDS` (RFC 7240)."),
-        ),
-        answers={
-            200: "The script has ended; the body is its stdout, then its stderr.",
-            202: "The delivery is on disk.",
-            **REFUSALS,
-        },
+        parameters=_HAND_OVER,
+        answers=_HANDED_OVER,
         security="signature",
         extra=_TICKET,
     ),
@@ -177,16 +179,8 @@ OPERATIONS = (
         path="/v1/migration/{script}",
         name="migrate",
         summary="Hand over with a token of the role sender, where http.migration allows it.",
-        parameters=(
-            _parameter("script", "path", "File name of the script, or its name without suffix."),
-            *_CALL,
-            _parameter("Prefer", "header", "`respond-async`, or `wait=SECONDS` (RFC 7240)."),
-        ),
-        answers={
-            200: "The script has ended; the body is its stdout, then its stderr.",
-            202: "The delivery is on disk.",
-            **REFUSALS,
-        },
+        parameters=_HAND_OVER,
+        answers=_HANDED_OVER,
         security="token",
         extra={
             "requestBody": {
