@@ -1,4 +1,4 @@
-"""One attempt in the foreground: the runner of production, stopped by Ctrl-C."""
+"""Attempts in the foreground: the runner of production, stopped by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import signal
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,34 +31,46 @@ class Made:
     """the signal that the person sent, not to the script but to this command"""
 
 
-async def make(run: Run) -> Made:
-    """Run it to its end, in a directory that is gone afterwards. Raises `SettingsError`.
-
-    The first Ctrl-C ends the script as a time-out would, the second kills it.
-    """
-    limits = run.limits.model_copy(update={"output": _ALL_OUTPUT})
+@asynccontextmanager
+async def foreground() -> AsyncIterator[Foreground]:
+    """Make attempts, in directories that are gone afterwards. Raises `SettingsError`."""
     with tempfile.TemporaryDirectory(prefix="mediator-run-") as directory:
         runner = ProcessRunner(Path(directory))
         await runner.start()
         try:
-            return await _Foreground(runner).make(replace(run, limits=limits))
+            yield Foreground(runner)
         finally:
             await runner.close()
 
 
-class _Foreground:
-    def __init__(self, runner: ProcessRunner) -> None:
-        self._runner = runner
-        self._stop = asyncio.Event()
-        self._stopped_by: signal.Signals | None = None
-        self._killing: asyncio.Task[None] | None = None
+class Foreground:
+    """Makes attempts until the person has enough.
 
-    async def make(self, run: Run) -> Made:
+    The first Ctrl-C ends the running script as a time-out would, the second kills it.
+    """
+
+    def __init__(self, runner: ProcessRunner) -> None:
+        self.stopped = asyncio.Event()
+        """the person wants no more"""
+        self._runner = runner
+        self._stopped_by: signal.Signals | None = None
+        self._stops: set[asyncio.Event] = set()
+        self._killing: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         for number in _STOPPING:
             loop.add_signal_handler(number, self._asked_to_stop, number)
+
+    async def make(self, run: Run, *, stop: asyncio.Event) -> Made:
+        """Run it to its end; `stop` ends it before, as Ctrl-C does."""
+        limits = run.limits.model_copy(update={"output": _ALL_OUTPUT})
+        if self.stopped.is_set():
+            stop.set()
+        self._stops.add(stop)
         started = time.monotonic()
-        ended = await self._runner.run(run, stop=self._stop)
+        try:
+            ended = await self._runner.run(replace(run, limits=limits), stop=stop)
+        finally:
+            self._stops.discard(stop)
         seconds = time.monotonic() - started
         if self._killing is not None:
             await self._killing
@@ -65,6 +79,8 @@ class _Foreground:
     def _asked_to_stop(self, number: signal.Signals) -> None:
         if self._stopped_by is None:
             self._stopped_by = number
-            self._stop.set()
+            self.stopped.set()
+            for stop in self._stops:
+                stop.set()
         elif self._killing is None:
             self._killing = asyncio.create_task(self._runner.close(), name="kill the script")

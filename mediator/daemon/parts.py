@@ -20,6 +20,7 @@ from mediator.dispatch.slots import Slots
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.signatures import Key, Verifier
+from mediator.runners.live import LiveOutputs
 from mediator.runners.process import ProcessRunner
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.settings.tree import Auth, Settings
@@ -43,7 +44,7 @@ class Parts:
 def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     """Make the parts. Reads the secrets; raises `SettingsError` when one is not there."""
     secrets = read_secrets(settings.auth)
-    clock, metrics = SystemClock(), Metrics()
+    clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
     store = SqliteStore(settings.store.path)
     scripts = _scripts(settings, metrics, environ)
     scripts.listen(lambda _: store.notices.work())
@@ -55,6 +56,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         metrics=metrics,
         clock=clock,
         daemon_environment=dict(environ),
+        live=live,
     )
     dispatcher = Dispatcher(
         owner=f"{socket.gethostname()}-{os.getpid()}-{uuid_utils.uuid4().hex[:8]}",
@@ -77,6 +79,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         migration=settings.http.migration,
         routes=tuple(row.route for row in settings.routes),
         checks=_checks(store, dispatcher),
+        live=live,
     )
     return Parts(
         store=store,

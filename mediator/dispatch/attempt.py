@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -22,6 +23,7 @@ from mediator.metrics import Metrics
 from mediator.model.attempts import Ended, Outcome
 from mediator.model.deliveries import Claim, State, Verdict
 from mediator.model.policies import Policy
+from mediator.runners.live import LiveOutputs
 from mediator.runners.port import Run, Runner
 from mediator.storage.port import DeliveryStore, Finish
 
@@ -58,9 +60,15 @@ class AttemptMaker:
     metrics: Metrics
     clock: Clock
     daemon_environment: Mapping[str, str]
+    live: LiveOutputs = field(default_factory=LiveOutputs)
+    """where others see what running attempts write"""
 
     async def make(self, claim: Claim, script: Script, stop: Stop) -> None:
         """Run the claimed attempt to its end and record it; returns when it is recorded."""
+        with self.live.attempt(claim.delivery.id, claim.number):
+            await self._make(claim, script, stop)
+
+    async def _make(self, claim: Claim, script: Script, stop: Stop) -> None:
         log = _bound(claim)
         policy = script.policy
         started = self.clock.now()
@@ -84,7 +92,8 @@ class AttemptMaker:
             return Ended(outcome=Outcome.CANCELLED, reason="stopped before it started")
         try:
             run = described(claim, script, policy, self.daemon_environment)
-            ended = await self.runner.run(run, stop=stop.event)
+            heard = partial(self.live.write, claim.delivery.id, claim.number)
+            ended = await self.runner.run(replace(run, on_output=heard), stop=stop.event)
             return checked(ended, policy) if claim.delivery.interactive else ended
         except UnsplittableError as error:
             return Ended(outcome=Outcome.NOT_STARTED, reason=str(error))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,8 @@ class Attempt:
         self._stopped: Stopped | None = None
         self._report: Report | None = None
         self._supervision = Supervision(channels.status)
-        self._stdout = Drain(channels.stdout, run.limits.output)
-        self._stderr = Drain(channels.stderr, run.limits.output)
+        self._stdout = Drain(channels.stdout, run.limits.output, _listener(run, "stdout"))
+        self._stderr = Drain(channels.stderr, run.limits.output, _listener(run, "stderr"))
         self._stdin = Feed(channels.stdin, run.stdin)
 
     async def end(self, *, stop: asyncio.Event) -> Ended:
@@ -125,3 +127,7 @@ class Attempt:
         await asyncio.wait({self._stdout.ended, self._stderr.ended}, timeout=_PATIENCE)
         if not (self._stdout.ended.done() and self._stderr.ended.done()):
             _log.error("output has no end", attempt=self._run.name)
+
+
+def _listener(run: Run, stream: str) -> Callable[[bytes], None] | None:
+    return None if run.on_output is None else partial(run.on_output, stream)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 
 from mediator.runners.output import BoundedOutput
 
@@ -54,11 +55,14 @@ class Feed:
 class Drain:
     """Reads a pipe to its end, so that the script never blocks, and keeps a bounded part.
 
-    `ended` is done at the end of file.
+    `ended` is done at the end of file. `listener` hears each chunk as it comes.
     """
 
-    def __init__(self, descriptor: int, limit: int) -> None:
+    def __init__(
+        self, descriptor: int, limit: int, listener: Callable[[bytes], None] | None = None
+    ) -> None:
         self._descriptor = descriptor
+        self._listener = listener
         self._kept = BoundedOutput(limit)
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
@@ -79,9 +83,14 @@ class Drain:
         with contextlib.suppress(BlockingIOError):
             chunk = os.read(self._descriptor, _CHUNK)  # one only: other attempts wait for the loop
             if chunk:
-                self._kept.add(chunk)
+                self._take(chunk)
             else:
                 self.close()
+
+    def _take(self, chunk: bytes) -> None:
+        self._kept.add(chunk)
+        if self._listener is not None:
+            self._listener(chunk)
 
     def close(self) -> None:
         """Stop reading; does nothing the second time."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from mediator.model.attempts import Ended
 from mediator.model.policies import Limits
+
+Listener = Callable[[str, bytes], None]
+"""Told `stdout` or `stderr` and what was just written there, on the event loop.
+
+It must return at once and raise nothing: what it does holds up all attempts.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +35,8 @@ class Run:
     grace: float
     """seconds from SIGTERM to SIGKILL"""
     limits: Limits = field(default_factory=Limits)
+    on_output: Listener | None = field(default=None, compare=False)
+    """hears all output as it comes, also what `limits.output` leaves out at the end"""
 
 
 class Runner(Protocol):

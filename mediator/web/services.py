@@ -15,6 +15,7 @@ from mediator.clock import Clock
 from mediator.metrics import Metrics
 from mediator.model.routing import Route
 from mediator.model.signatures import Verifier
+from mediator.runners.live import LiveOutputs
 from mediator.settings.secrets import Secret
 from mediator.settings.tree import Role
 from mediator.storage.port import DeliveryStore
@@ -60,6 +61,8 @@ class Services:
     """whether hand-overs with a token are taken"""
     routes: tuple[Route, ...] = ()
     """which scripts an event goes to that names none"""
+    live: LiveOutputs = field(default_factory=LiveOutputs)
+    """what running attempts have written so far"""
     body_seconds: float = 60.0
     """how long a ticket may take to arrive"""
     draining: bool = False

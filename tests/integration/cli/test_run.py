@@ -261,3 +261,43 @@ def _started(mediator: Mediator, mark: Path) -> subprocess.Popen[bytes]:
     )
     eventually_true(mark.exists)
     return process
+
+
+def test_what_the_script_writes_is_passed_on_while_it_runs(mediator: Mediator) -> None:
+    gate = mediator.home / "gate"
+    mediator.script(
+        "steps.py",
+        python(
+            "print('first', flush=True)\n"
+            f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+            "print('last')"
+        ),
+    )
+    with subprocess.Popen(
+        command(mediator, "steps", "--ticket", "ticket.xml"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=mediator.home,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"first\n"
+        gate.touch()
+        rest, _ = process.communicate(timeout=60)
+    assert rest == b"last\n"
+    assert process.returncode == 0
+
+
+def test_a_script_whose_output_nobody_reads_any_more_is_stopped(mediator: Mediator) -> None:
+    mediator.script("endless.py", python("while True: print('more', flush=True); time.sleep(0.01)"))
+    with subprocess.Popen(
+        command(mediator, "endless", "--ticket", "ticket.xml"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=mediator.home,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"more\n"
+        process.stdout.close()
+        assert process.wait(timeout=60) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == b""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from mediator.model.attempts import Outcome
 from mediator.model.policies import Limits
-from tests.integration.runners.support import Scripts, Start, until
+from mediator.runners.port import Runner
+from tests.integration.runners.support import DEADLINE, Scripts, Start, until
 
 FIVE_MEGABYTES = bytes(range(256)) * 20480
 
@@ -94,3 +97,29 @@ async def test_output_before_a_kill_is_kept(attempt: Start, scripts: Scripts) ->
     await until(ready.exists)
     stop.set()
     assert (await running).stdout.kept == b"said\n"
+
+
+async def test_output_is_heard_while_the_script_runs(
+    runner: Runner, scripts: Scripts, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    heard: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+    early = asyncio.Event()
+
+    def on_output(stream: str, data: bytes) -> None:
+        heard[stream] += data
+        if b"first" in heard["stdout"] and b"warned" in heard["stderr"]:
+            early.set()
+
+    script = scripts.bash(
+        f"echo first; echo warned >&2; until [[ -e {gate} ]]; do sleep 0.01; done; echo last"
+    )
+    run = replace(scripts.run(script, limits=Limits(output=2)), on_output=on_output)
+    running = asyncio.create_task(runner.run(run, stop=asyncio.Event()))
+    async with asyncio.timeout(DEADLINE):
+        await early.wait()
+    assert not running.done()
+    gate.touch()
+    ended = await running
+    assert heard == {"stdout": b"first\nlast\n", "stderr": b"warned\n"}
+    assert ended.stdout.size == len(heard["stdout"])
