@@ -22,6 +22,7 @@ COMMANDS = (
     ("serve", "mediator.cli.serve", "Run the mediator until SIGTERM or Ctrl-C."),
     ("check", "mediator.cli.check", "Check the settings, the secrets and the scripts."),
     ("prepare", "mediator.cli.prepare", "Build the environments of scripts with dependencies."),
+    ("new", "mediator.cli.new", "Write a script that works, and a ticket to try it on."),
     ("run", "mediator.cli.run", "Run a script once, here, as the mediator would."),
     ("send", "mediator.cli.send", "Hand a ticket to a running mediator, as the shim would."),
     ("scripts", "mediator.cli.scripts", "List the scripts of a running mediator, or show one."),
