@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from tests.support.mediator import Handover
 from tests.support.sockets import head
 
+_PATIENCE = 600.0
+"""Seconds after which the other side counts as hung."""
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
@@ -79,7 +81,8 @@ async def _send_all(
         (await loop.create_connection(lambda: _Sender(left, statuses), host, port))[1]
         for _ in range(connections)
     ]
-    await asyncio.gather(*(sender.done for sender in senders))
+    async with asyncio.timeout(_PATIENCE):
+        await asyncio.gather(*(sender.done for sender in senders))
     return time.perf_counter() - start, statuses
 
 
