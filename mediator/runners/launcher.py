@@ -26,7 +26,8 @@ its end. A hang-up after `refused` is an end too.
 
 A runner that starts something else than a program calls `run` with its own `become`. That is called
 in the script's process with the specification and the status socket, to be closed before the
-script's own code runs (exec does it). What `become` raises is the reason of a refusal.
+script's own code runs (exec does it). What `become` raises is the reason of a refusal; only `Leave`
+passes through everything here and comes out of `run`, in the script's process.
 """
 
 from __future__ import annotations
@@ -64,8 +65,15 @@ IGNORED: list[int] = []  # signals ignored here, a disposition that would surviv
 prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
+class Leave(BaseException):
+    """Raised by a `become`: this process is the script's from now on, and `run` is left."""
+
+
 def run(control: socket.socket, become: Become) -> None:
-    """Be the launcher until the daemon's end of `control` closes and every attempt has ended."""
+    """Be the launcher until the daemon's end of `control` closes and every attempt has ended.
+
+    Raises what `become` raises of `Leave`, in another process.
+    """
     os.set_inheritable(control.fileno(), False)
     set_process("mediator-launch")
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -309,12 +317,17 @@ def refuse(status: int, number: int) -> None:
 @contextlib.contextmanager
 def exit_after() -> Iterator[None]:
     """Keep a forked child from ever returning into its parent's code."""
+    leaving = False
     code = 1
     try:
         yield
         code = 0
+    except Leave:
+        leaving = True
+        raise
     finally:
-        os._exit(code)
+        if not leaving:
+            os._exit(code)
 
 
 def become_script(given: list[int], status: socket.socket, become: Become) -> NoReturn:

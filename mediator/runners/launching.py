@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from mediator.errors import MediatorError
 
 _PROGRAM = Path(__file__).with_name("launcher.py")
 _PATIENCE = 20.0  # seconds for a start on a busy machine, or for the last supervisor to end
+Spawn = Callable[[int], "subprocess.Popen[bytes]"]
+"""Starts the process that gets this descriptor as its end of the control socket."""
 _log = structlog.get_logger(__name__)
 
 
@@ -25,11 +27,26 @@ class LauncherFailed(MediatorError):
     """The launcher could not be started, or took no order."""
 
 
+def spawn_launcher(control: int) -> subprocess.Popen[bytes]:
+    """Start the process with an empty environment: scripts can read that of their parent."""
+    library_path = os.environ.get("LD_LIBRARY_PATH")  # some interpreters need it to start
+    return subprocess.Popen(  # noqa: S603 -- our own program
+        [sys.executable, "-I", "-S", str(_PROGRAM), str(control)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(control,),
+        env={} if library_path is None else {"LD_LIBRARY_PATH": library_path},
+        cwd="/",
+        start_new_session=True,
+    )
+
+
 class Launcher:
     """A launcher process, started again when somebody killed it."""
 
-    def __init__(self, program: Path = _PROGRAM) -> None:
-        self._program = program
+    def __init__(self, spawn: Spawn = spawn_launcher) -> None:
+        self._spawn = spawn
         self._process: _Process | None = None
         self._turn = asyncio.Lock()
 
@@ -69,7 +86,7 @@ class Launcher:
 
     async def _running(self) -> _Process:
         if self._process is None or not self._process.alive:
-            self._process = _Process(self._program)
+            self._process = _Process(self._spawn)
             await self._process.listening()
         return self._process
 
@@ -77,7 +94,7 @@ class Launcher:
 class _Process:
     """One launcher process from its start to its end."""
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, spawn: Spawn) -> None:
         loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
@@ -85,8 +102,8 @@ class _Process:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                self._popen = _spawn(program, theirs.fileno())
-            except OSError as error:
+                self._popen = spawn(theirs.fileno())
+            except (OSError, ValueError) as error:  # ValueError: a variable cannot be encoded
                 self._control.close()
                 raise LauncherFailed(f"the launcher could not be started: {error}") from error
         self.pid = self._popen.pid
@@ -162,21 +179,6 @@ class _Process:
         self._control.close()
         self._gone.set_result(None)
         self._popen.wait()  # it closed its end by ending, or is killed: no wait worth speaking of
-
-
-def _spawn(program: Path, control: int) -> subprocess.Popen[bytes]:
-    """Start the process with an empty environment: scripts can read that of their parent."""
-    library_path = os.environ.get("LD_LIBRARY_PATH")  # some interpreters need it to start
-    return subprocess.Popen(  # noqa: S603 -- our own program
-        [sys.executable, "-I", "-S", str(program), str(control)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(control,),
-        env={} if library_path is None else {"LD_LIBRARY_PATH": library_path},
-        cwd="/",
-        start_new_session=True,
-    )
 
 
 async def _writable(descriptor: int, *, or_done: asyncio.Future[None]) -> None:

@@ -19,6 +19,18 @@ It must return at once and raise nothing: what it does holds up all attempts.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Warm:
+    """What a Python script may be a fork of: an interpreter with modules imported already."""
+
+    command: tuple[str, ...]
+    """the interpreter, a path or a name on the PATH of the script's environment, and its options"""
+    script: Path
+    """absolute path of the script; it is in the arguments, or is the program itself"""
+    preload: tuple[str, ...] = ()
+    """names of the modules to import"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """One attempt, completely described; a runner adds nothing of its own."""
 
@@ -37,6 +49,8 @@ class Run:
     limits: Limits = field(default_factory=Limits)
     on_output: Listener | None = field(default=None, compare=False)
     """hears all output as it comes, also what `limits.output` leaves out at the end"""
+    warm: Warm | None = None
+    """leave to run it as a fork; a runner that cannot starts the program instead"""
 
 
 class Runner(Protocol):

@@ -76,39 +76,50 @@ class ProcessRunner:
             directory = self._workspace.make(run.name)
         except OSError as error:
             return _not_started(error)
-        attempt = None
+        attempt, launcher = None, self._choose(run)
         try:
-            attempt = await self._launch(run, directory)
+            attempt = await self._launch(run, directory, launcher)
         except (OSError, LauncherFailed, ValueError) as error:
             return _not_started(error)
         else:
             return await attempt.end(stop=stop)
         finally:
-            await self._clear(attempt, directory, run.name)
+            await self._clear(attempt, directory, run.name, launcher)
 
-    async def _launch(self, run: Run, directory: Path) -> Attempt:
+    def _choose(self, run: Run) -> Launcher:  # noqa: ARG002 -- another runner has several
+        """What this attempt is started by; `_done` follows."""
+        return self._launcher
+
+    def _done(self, launcher: Launcher) -> None:
+        """An attempt that it was chosen for is over."""
+
+    async def _launch(self, run: Run, directory: Path, launcher: Launcher) -> Attempt:
         with channels() as ends:
-            await self._launcher.launch(specify(run, directory), ends.theirs)
+            await launcher.launch(specify(run, directory), ends.theirs)
             attempt = Attempt(run, directory, ends)
         self._attempts.add(attempt)
         if not self._open:  # closed while the order waited its turn
             attempt.shut_down()
         return attempt
 
-    async def _clear(self, attempt: Attempt | None, directory: Path, name: str) -> None:
+    async def _clear(
+        self, attempt: Attempt | None, directory: Path, name: str, launcher: Launcher
+    ) -> None:
         """Leave nothing behind, even when the caller is cancelled, and cancelled again here."""
-        task = asyncio.create_task(self._clear_up(attempt, directory), name=f"clear up {name}")
+        clearing = self._clear_up(attempt, directory, launcher)
+        task = asyncio.create_task(clearing, name=f"clear up {name}")
         self._clearing.add(task)
         task.add_done_callback(self._clearing.discard)
         await asyncio.shield(task)
 
-    async def _clear_up(self, attempt: Attempt | None, directory: Path) -> None:
+    async def _clear_up(self, attempt: Attempt | None, directory: Path, launcher: Launcher) -> None:
         if attempt is not None:
             await attempt.kill()  # does nothing unless the caller was cancelled
             attempt.close()
             if attempt.launcher_hangs:
-                self._launcher.kill()
+                launcher.kill()
             self._attempts.discard(attempt)
+        self._done(launcher)
         await self._workspace.remove(directory)
 
 
