@@ -15,9 +15,9 @@ import uvloop
 from mediator.model.attempts import Ended
 from mediator.runners.port import Runner
 from mediator.runners.process import ProcessRunner
-from tests.integration.runners.support import Scripts, Start
+from tests.integration.runners.support import Scripts, Start, Warmed
 
-RUNNERS: dict[str, Callable[[Path], Runner]] = {"process": ProcessRunner}
+RUNNERS: dict[str, Callable[[Path], Runner]] = {"process": ProcessRunner, "warm": Warmed}
 """Every runner that keeps the contract, made from the directory for working directories."""
 
 

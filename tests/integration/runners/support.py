@@ -8,12 +8,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from mediator.model.attempts import Ended
 from mediator.model.policies import Limits
-from mediator.runners.port import Run
+from mediator.runners.port import Run, Warm
+from mediator.runners.warm import WarmRunner
 
 DEADLINE = 60.0
 """Seconds after which something that must happen has not happened."""
@@ -29,7 +31,7 @@ class Scripts:
 
     def write(self, text: str, *, mode: int = 0o755) -> Path:
         path = self.directory / f"script-{uuid.uuid4().hex[:8]}"
-        path.write_text(text, newline="")
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
         path.chmod(mode)
         return path
 
@@ -51,6 +53,7 @@ class Scripts:
         timeout: float = DEADLINE,
         grace: float = DEADLINE,
         limits: Limits | None = None,
+        warm: Warm | None = None,
     ) -> Run:
         if environment is None:
             environment = {"MARKER": self.marker, "PATH": os.defpath}
@@ -63,6 +66,7 @@ class Scripts:
             timeout=timeout,
             grace=grace,
             limits=limits or Limits(),
+            warm=warm,
         )
 
     def living(self) -> list[int]:
@@ -91,6 +95,27 @@ class Start(Protocol):
         grace: float = DEADLINE,
         limits: Limits | None = None,
     ) -> asyncio.Task[Ended]: ...
+
+
+class Warmed(WarmRunner):
+    """A warm runner that is ready before each attempt, and forks whatever Python runs."""
+
+    async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
+        interpreter = interpreter_of(run.program)
+        if run.warm is None and "python" in interpreter[0]:
+            run = replace(run, warm=Warm(command=interpreter, script=run.program))
+        assert await self.warm_up(run) == ""
+        return await super().run(run, stop=stop)
+
+
+def interpreter_of(program: Path) -> tuple[str, ...]:
+    """What the first line names, as the kernel reads it."""
+    if not os.access(program, os.R_OK) or not program.is_file():
+        return ("",)
+    with program.open("rb") as file:
+        line = file.readline(256)
+    words = line.removeprefix(b"#!").decode(errors="replace").split(maxsplit=1)
+    return tuple(word.strip() for word in words) if line.startswith(b"#!") and words else ("",)
 
 
 def found(directory: Path, pattern: str = "*") -> list[Path]:

@@ -1,0 +1,378 @@
+"""A warm parent: an interpreter that has imported what scripts need, and forks itself for each.
+
+`parents.py` starts it by the interpreter of the scripts, as `PYTHON OPTIONS
+warm_importlib_bootstrap.py CONTROL ORDER STDOUT STDERR`. So it has the flags, the paths and the
+locale that a script has. It imports nothing of the mediator but `launcher.py`, from its file, and
+is a launcher otherwise: each attempt has a supervisor, and the script is a fork of that.
+
+ORDER is a file with JSON: `command` (interpreter and options), `directory` (that of the scripts,
+which they import from) and `preload`. What came of it is written there instead: `problem`, one
+sentence without its full stop or nothing, and `watch`, files with modification time, size and
+inode: once one of them has changed, this parent is out of date. STDOUT and STDERR are the reading
+ends of this process's own output.
+
+A script must not be able to tell such a fork from a fresh interpreter. What cannot be had that way
+(a syntax error's report, a file that may not be executed) is left to a fresh interpreter: the fork
+executes the program after all. The streams need no care: no module has read from stdin or written
+to the others, or this parent would not be fit, so their objects begin as fresh ones do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import stat
+import struct
+import sys
+import termios
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from types import CodeType, ModuleType, TracebackType
+    from typing import Any
+
+    Order = dict[str, Any]
+
+SET_MAP = 35, 14  # PR_SET_MM and PR_SET_MM_MAP, prctl(2)
+OF_MAIN = (
+    *("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__"),
+    *("__builtins__", "__file__", "__cached__"),
+)
+"""What the interpreter puts into `__main__`, in this order."""
+CHANGING = (b"SCW_", b"MEDIATOR_")
+"""Beginnings of the names of variables that are another attempt's own; see `parents.py`."""
+
+
+class NoTraceOfUs:
+    """Ends a script: takes the frames of this program out of the traceback, for example."""
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        """Cut the traceback. The frame that called this adds nothing when it raises it again."""
+        if error is not None:
+            error.__traceback__ = without_us(error.__traceback__)
+        main = vars(sys.modules["__main__"])
+        for name in ("__file__", "__cached__"):  # so does the interpreter when its program ends
+            main.pop(name, None)
+
+
+def without_us(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback from where the script begins."""
+    while trace is not None and trace.tb_frame.f_code.co_filename in US:
+        trace = trace.tb_next
+    return trace
+
+
+def become_script(found: Collection[str]) -> tuple[CodeType, dict[str, Any]]:
+    """Be a warm parent. Comes back in the process of a script, with its code and its namespace.
+
+    `found`: the modules that every interpreter begins with.
+    """
+    control, file, *outputs = (int(number) for number in sys.argv[-4:])
+    launcher = load_launcher()
+    launcher.prctl(launcher.SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    order = json.loads(os.pread(file, os.fstat(file).st_size, 0))
+    begin_afresh(outputs)
+    problem = enter(order["directory"], found) or preload(order["preload"], launcher, outputs)
+    report(file, {"problem": problem, "watch": list(watched())})
+    launcher.prctl(launcher.SET_PARENT_DEATH_SIGNAL, 0, 0, 0, 0)
+    if problem:
+        os._exit(0)
+    hide_environment()
+    fork = Fork(order["command"], launcher)
+    try:
+        launcher.run(socket.socket(fileno=control), fork.become)
+        os._exit(0)  # nothing of the modules' exit handlers: no script has ended
+    except launcher.Leave:
+        pass
+    return fork.code, new_main(fork.script)
+
+
+def load_launcher() -> ModuleType:
+    """`launcher.py`, which nobody else finds among the modules."""
+    program = __file__.removesuffix("warm_parent.py") + "launcher.py"
+    launcher = type(sys)("mediator.runners.launcher")
+    launcher.__file__ = program
+    with open(program, encoding="utf-8") as file:  # noqa: PTH123 -- pathlib is slow to import
+        exec(compile(file.read(), program, "exec"), launcher.__dict__)  # noqa: S102 -- our own
+    return launcher
+
+
+def begin_afresh(outputs: list[int]) -> None:
+    """Undo what the daemon's state would mean to modules: signals, mask of files, descriptors."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    pythons_own = {signal.SIGPIPE, signal.SIGXFSZ}
+    for number in signal.valid_signals() - pythons_own:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.umask(0o022)
+    for descriptor in outputs:
+        os.set_inheritable(descriptor, False)
+
+
+def enter(directory: str, found: Collection[str]) -> str:
+    """Import from the scripts' directory as they do; a problem where that changes too much."""
+    if sys.flags.isolated or getattr(sys.flags, "safe_path", False):
+        return ""
+    ours = {name.partition(".")[0] for name in sys.modules} - set(found)
+    ours -= set(sys.builtin_module_names)
+    hidden = ours & {name.removesuffix(".py") for name in os.listdir(directory)}  # noqa: PTH208
+    sys.path.insert(0, directory)
+    sys.path_importer_cache.pop(os.path.dirname(__file__), None)  # noqa: PTH120
+    if hidden:
+        return f"the directory of the script hides the standard module {min(hidden)}"
+    return ""
+
+
+def preload(names: list[str], launcher: ModuleType, outputs: list[int]) -> str:
+    """Import the modules; why that does not do, naming the one to blame."""
+    known = frozenset(descriptors())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # noqa: BLE001 -- a module may even call sys.exit
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            return f"{name} cannot be imported ({why})"
+        oddity = odd(known, launcher, outputs)
+        if oddity:
+            return f"{name} {oddity} when it is imported"
+    return ""
+
+
+def odd(known: frozenset[int], launcher: ModuleType, outputs: list[int]) -> str:
+    """What an import has done that no fork can share with another."""
+    if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 -- pathlib is slow to import
+        return "starts a thread"
+    if any(launcher.living_children()):
+        return "starts a process"
+    kinds = [os.fstat(number).st_mode for number in descriptors() if number not in known]
+    if any(stat.S_ISSOCK(mode) for mode in kinds):
+        return "opens a socket"
+    if not all(stat.S_ISCHR(mode) for mode in kinds):
+        return "leaves a file open"
+    return odd_streams(outputs)
+
+
+def odd_streams(outputs: list[int]) -> str:
+    """What an import has done to standard input and outputs."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+    if any(waiting(output) for output in outputs):
+        return "prints"
+    return "reads stdin" if waiting(0) != 1 else ""
+
+
+def descriptors() -> list[int]:
+    """The open ones."""
+    listed = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 -- as above
+    return [number for number in listed if is_open(number)]  # one was that of the listing
+
+
+def is_open(number: int) -> bool:
+    """Whether a descriptor is open."""
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def waiting(pipe: int) -> int:
+    """Bytes that can be read from a pipe; -1 when it is none any more."""
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
+    except OSError:
+        return -1
+
+
+def watched() -> Iterator[tuple[str, int, int, int]]:
+    """What this process was made of, and how it was: path, modification time, size, inode.
+
+    Files of modules; directories instead where installers put packages, for these replace them.
+    The standard library changes with the interpreter.
+    """
+    library = os.path.dirname(os.__file__)  # noqa: PTH120 -- pathlib is slow to import
+    paths = {sys.executable, os.path.realpath(sys.executable), f"{sys.prefix}/pyvenv.cfg"}
+    paths |= {path for path in sys.path if "-packages" in path}
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if not isinstance(path, str) or path in US:
+            continue
+        if "-packages/" in path:
+            paths.add(os.path.dirname(path))  # noqa: PTH120
+        elif not path.startswith(library):
+            paths.add(path)
+    for path in sorted(paths):
+        try:
+            found = os.stat(path)  # noqa: PTH116
+        except OSError:
+            continue
+        size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+        yield path, found.st_mtime_ns, size, found.st_ino
+
+
+def report(file: int, found: dict[str, Any]) -> None:
+    """Write the answer over the order."""
+    os.ftruncate(file, 0)
+    content = json.dumps(found).encode()
+    while content:
+        content = content[os.pwrite(file, content, os.fstat(file).st_size) :]
+    os.close(file)
+
+
+def hide_environment() -> None:
+    """Take the variables off the stack, where every process of this user can read them.
+
+    C libraries look for them where the C library keeps them, so they are put there anew.
+    """
+    for name, value in list(os.environb.items()):
+        os.unsetenv(name)
+        os.putenv(name, value)
+    _, _, start, end = memory_map()[-4:]
+    ctypes.memset(start, 0, end - start)
+
+
+def memory_map() -> list[int]:
+    """The numbers of `struct prctl_mm_map`, <linux/prctl.h>, from /proc/self/stat; proc(5)."""
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 -- pathlib is slow to import
+        after_name = file.read().rpartition(b") ")[2].split()
+    field = dict(enumerate(map(int, after_name[1:]), start=4))
+    sbrk = ctypes.CDLL(None).sbrk
+    sbrk.restype = ctypes.c_void_p
+    brk = sbrk(0) or 0
+    return [
+        *(field[n] for n in (26, 27, 45, 46, 47)),
+        brk,
+        *(field[n] for n in (28, 48, 49, 50, 51)),
+    ]
+
+
+def show(launcher: ModuleType, arguments: list[bytes], environment: dict[bytes, bytes]) -> None:
+    """Have /proc, and so `ps`, show arguments and variables as those of a fresh process.
+
+    Only for show: kernels without checkpoint/restore refuse, and nothing else depends on it.
+    """
+    words = b"".join(word + b"\0" for word in arguments)
+    variables = b"".join(b"%s=%s\0" % pair for pair in environment.items())
+    malloc = ctypes.CDLL(None).malloc
+    malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    start = malloc(len(words + variables) + 1)  # for ever
+    ctypes.memmove(start, words + variables, len(words + variables))
+    middle, end = start + len(words), start + len(words + variables)
+    numbers = [*memory_map()[:-4], start, middle, middle, end]
+    buffer = ctypes.create_string_buffer(struct.pack("11QQII", *numbers, 0, 0, 2**32 - 1))
+    size = ctypes.c_ulong(ctypes.sizeof(buffer) - 1)
+    launcher.prctl(SET_MAP[0], ctypes.c_ulong(SET_MAP[1]), buffer, size, ctypes.c_ulong(0))
+
+
+class Fork:
+    """How a fork of this process becomes a script."""
+
+    code: CodeType
+    script: str
+
+    def __init__(self, command: list[str], launcher: ModuleType) -> None:
+        self._command = [word.encode("latin-1") for word in command]
+        self._launcher = launcher
+        self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self._descriptors = frozenset(descriptors())
+        self._kept = frozenset(n for n in self._descriptors if stat.S_ISCHR(os.fstat(n).st_mode))
+        self._collects = gc.isenabled()
+
+    def become(self, specification: Order, status: socket.socket) -> None:
+        """Leave the launcher as the script. Executes the program where a fork will not do."""
+        argv = [word.encode("latin-1") for word in specification["argv"]]
+        named = argv[: len(self._command)] == self._command  # or its first line names it
+        script, *arguments = argv[len(self._command) :] if named else argv
+        self.script = os.fsdecode(script)
+        environment = {
+            name.encode("latin-1"): value.encode("latin-1")
+            for name, value in specification["environment"].items()
+        }
+        os.environb.update({k: v for k, v in environment.items() if k.startswith(CHANGING)})
+        try:
+            self.code = compiled(self.script, executed=not named)
+        except Exception:  # noqa: BLE001 -- whatever is wrong with it, the interpreter will say
+            self._launcher.execute(specification, status)
+        sys.argv[:] = [self.script, *map(os.fsdecode, arguments)]
+        whole = [*self._command, script, *arguments]
+        sys.orig_argv[:] = map(os.fsdecode, whole)
+        program = script if not named and b"/" in self._command[0] else self._command[0]
+        self._launcher.prctl(self._launcher.SET_NAME, os.path.basename(program), 0, 0, 0)  # noqa: PTH119
+        show(self._launcher, whole, environment)
+        self._let_go(status)
+        forget()
+        raise self._launcher.Leave
+
+    def _let_go(self, status: socket.socket) -> None:
+        """Close what is the launcher's, and have signals and collections as modules left them."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._handlers.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        status.detach()
+        for descriptor in descriptors():
+            if descriptor > 2 and descriptor not in self._kept:
+                os.close(descriptor)
+        if self._collects:
+            gc.enable()
+
+
+def compiled(script: str, *, executed: bool) -> CodeType:
+    """The code of a script. Raises whatever is wrong with it."""
+    if executed and not os.access(script, os.X_OK):
+        raise OSError(errno.EACCES, "not executable")
+    with open(script, "rb") as file:  # noqa: PTH123 -- pathlib is slow to import
+        return compile(file.read(), script, "exec", dont_inherit=True)
+
+
+def forget() -> None:
+    """Have modules forget what they know of the parent's life."""
+    for finder in sys.path_importer_cache.values():
+        if finder is not None and hasattr(finder, "invalidate_caches"):
+            finder.invalidate_caches()
+    threading = sys.modules.get("threading")
+    if threading is not None and hasattr(threading.main_thread(), "_set_native_id"):
+        threading.main_thread()._set_native_id()  # noqa: SLF001 -- it keeps that of the parent
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        process.ORIGINAL_DIR = os.getcwd()  # noqa: PTH109
+        process.current_process().authkey = os.urandom(32)
+
+
+def new_main(script: str) -> dict[str, Any]:
+    """A module `__main__` as it is before a script's first line.
+
+    A new one, because collections leave out what was there before `launcher.run`, and the values
+    of a script are to be collected at its end.
+    """
+    known = vars(sys.modules["__main__"])
+    main = type(sys)("__main__")
+    vars(main).clear()
+    vars(main).update({name: known[name] for name in OF_MAIN if name in known})
+    vars(main)["__doc__"] = None
+    vars(main)["__file__"] = script
+    vars(main)["__loader__"] = type(known["__loader__"])("__main__", script)
+    if "__annotations__" in known:
+        vars(main)["__annotations__"] = {}
+    sys.modules["__main__"] = main
+    return vars(main)
+
+
+US = frozenset({__file__, __file__.replace("warm_parent", "warm_importlib_bootstrap")})
+"""The files of this program."""
+no_trace_of_us = NoTraceOfUs()
