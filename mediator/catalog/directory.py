@@ -13,11 +13,14 @@ from mediator.catalog.scripts import Catalog, EnvironmentState, Script
 from mediator.catalog.settling import Settling
 from mediator.catalog.starting import Start, Starts
 from mediator.catalog.unfit import BeingWritten
+from mediator.model.policies import RunnerName
 from mediator.settings.tree import Settings
 
 _BEING_WRITTEN = (
     "a new version of it is being written; deliveries wait until it has not changed for a moment."
 )
+
+_NOT_WARM = "its runner is warm, and its first line runs no Python: each attempt is a new process."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,13 +169,15 @@ def being_written(script: Script) -> Script:
 
 def _script(reading: Reading, starts: Starts) -> Script:
     start = starts.of(reading) if not reading.problem else Start()
+    warm = reading.policy.runner is RunnerName.WARM
+    no_python = warm and start.need is None and not (start.python or start.problem)
     needs_packages = start.need is not None and start.need.requirements
     return Script(
         name=reading.path.name,
         path=reading.path,
         policy=reading.policy,
         problem=reading.problem or start.problem,
-        warning=start.warning,
+        warning=start.warning or (_NOT_WARM if no_python else ""),
         fallback=reading.fallback,
         description=reading.stated.description,
         dependencies=reading.stated.dependencies,
@@ -180,5 +185,6 @@ def _script(reading: Reading, starts: Starts) -> Script:
         sha256=reading.sha256,
         files=reading.files,
         need=start.need,
+        python=start.python,
         environment=EnvironmentState.MISSING if needs_packages else EnvironmentState.NONE,
     )

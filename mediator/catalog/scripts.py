@@ -60,6 +60,8 @@ class Script:
     """what runs it instead of its first line"""
     interpreter: tuple[str, ...] = ()
     """what is put before its path to start it; empty: the file itself is executed"""
+    python: tuple[str, ...] = ()
+    """the Python that its first line names, with its options; empty: it names none"""
     environment: EnvironmentState = EnvironmentState.NONE
     """of the packages it depends on"""
     changing: bool = False
@@ -79,6 +81,11 @@ class Script:
     def argv(self) -> tuple[str, ...]:
         """The program to execute and its arguments, before those of a delivery."""
         return *self.interpreter, str(self.path)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The Python that runs it, a path or a name, with its options; empty: none does."""
+        return self.interpreter or self.python
 
     def unchanged(self) -> bool:
         """Whether its files are still those that were read, and its interpreter is still there.

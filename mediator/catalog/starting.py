@@ -31,6 +31,8 @@ class Start:
 
     need: Need | None = None
     """None: its first line decides"""
+    python: tuple[str, ...] = ()
+    """interpreter and options that its first line names; empty: no Python"""
     problem: str = ""
     warning: str = ""
 
@@ -62,7 +64,8 @@ def _found(reading: Reading, search_path: str | None) -> Start:
     except Unfit as error:
         return Start(problem=str(error))
     warned = bool(reading.requirements) and need is None
-    return Start(need=need, warning=_why_not(line) if warned else "")
+    python = (line.program, *line.flags) if line is not None and line.program else ()
+    return Start(need=need, python=python, warning=_why_not(line) if warned else "")
 
 
 def _why_not(line: PythonLine | None) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mediator.model.attempts import Ended
 from mediator.runners.port import Run
-from mediator.runners.process import ProcessRunner
+from mediator.runners.warm import WarmRunner
 
 _ALL_OUTPUT = 2**40
 """Bytes; no script prints so much, so nothing of what it prints is left out."""
@@ -35,7 +35,7 @@ class Made:
 async def foreground() -> AsyncIterator[Foreground]:
     """Make attempts, in directories that are gone afterwards. Raises `SettingsError`."""
     with tempfile.TemporaryDirectory(prefix="mediator-run-") as directory:
-        runner = ProcessRunner(Path(directory))
+        runner = WarmRunner(Path(directory))
         await runner.start()
         try:
             yield Foreground(runner)
@@ -49,7 +49,7 @@ class Foreground:
     The first Ctrl-C ends the running script as a time-out would, the second kills it.
     """
 
-    def __init__(self, runner: ProcessRunner) -> None:
+    def __init__(self, runner: WarmRunner) -> None:
         self.stopped = asyncio.Event()
         """the person wants no more"""
         self._runner = runner
@@ -66,6 +66,7 @@ class Foreground:
         if self.stopped.is_set():
             stop.set()
         self._stops.add(stop)
+        await self._runner.warm_up(run)  # so that it runs as it does in a mediator
         started = time.monotonic()
         try:
             ended = await self._runner.run(replace(run, limits=limits), stop=stop)

@@ -68,6 +68,7 @@ class Daemon:
         await parts.scripts.start()
         await parts.runner.start()
         stack.push_async_callback(parts.runner.close)
+        parts.keep_warm()
         urls = {}
         for name, listener in listeners(self._settings.http, parts.services).items():
             stack.push_async_callback(listener.close)

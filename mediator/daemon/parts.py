@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import uuid_utils
@@ -17,11 +17,12 @@ from mediator.clock import SystemClock
 from mediator.dispatch.attempt import AttemptMaker
 from mediator.dispatch.dispatcher import Dispatcher
 from mediator.dispatch.slots import Slots
+from mediator.dispatch.warming import warm_ahead
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.signatures import Key, Verifier
 from mediator.runners.live import LiveOutputs
-from mediator.runners.process import ProcessRunner
+from mediator.runners.warm import WarmRunner
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.settings.tree import Auth, Settings
 from mediator.storage.port import DeliveryStore
@@ -35,10 +36,12 @@ class Parts:
 
     store: DeliveryStore
     scripts: LiveScripts
-    runner: ProcessRunner
+    runner: WarmRunner
     slots: Slots
     dispatcher: Dispatcher
     services: Services
+    keep_warm: Callable[[], None]
+    """gets ready what scripts are forks of; does nothing before the runner has started"""
 
 
 def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
@@ -47,8 +50,10 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
     store = SqliteStore(settings.store.path)
     scripts = _scripts(settings, metrics, environ)
+    runner = WarmRunner(settings.dispatch.work_directory)
     scripts.listen(lambda _: store.notices.work())
-    runner = ProcessRunner(settings.dispatch.work_directory)
+    keep_warm = _keep_warm(scripts, runner, dict(environ))
+    scripts.listen(lambda _: keep_warm())
     slots = _slots(settings, metrics)
     maker = AttemptMaker(
         store=store,
@@ -88,7 +93,18 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         slots=slots,
         dispatcher=dispatcher,
         services=services,
+        keep_warm=keep_warm,
     )
+
+
+def _keep_warm(
+    scripts: LiveScripts, runner: WarmRunner, environ: Mapping[str, str]
+) -> Callable[[], None]:
+    def keep_warm() -> None:
+        for warm, environment in warm_ahead(scripts.catalog.scripts.values(), environ):
+            runner.keep_warm(warm, environment)
+
+    return keep_warm
 
 
 def _scripts(settings: Settings, metrics: Metrics, environ: Mapping[str, str]) -> LiveScripts:

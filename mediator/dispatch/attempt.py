@@ -18,6 +18,7 @@ from mediator.dispatch.answering import checked
 from mediator.dispatch.arguments import UnsplittableError, split
 from mediator.dispatch.environment import environment
 from mediator.dispatch.verdicts import cut_short, judge
+from mediator.dispatch.warming import warm_of
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.attempts import Ended, Outcome
@@ -180,6 +181,7 @@ def described(claim: Claim, script: Script, policy: Policy, daemon: Mapping[str,
         timeout=policy.timeout.total_seconds(),
         grace=policy.grace.total_seconds(),
         limits=policy.limits,
+        warm=warm_of(script, policy),
     )
 
 

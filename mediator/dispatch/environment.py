@@ -24,12 +24,20 @@ def environment(
     return {
         **_basics(daemon),
         **delivery.variables,
-        **{name: daemon[name] for name in policy.pass_env if name in daemon},
-        **policy.env,
+        **_asked_for(policy, daemon),
         "MEDIATOR_DELIVERY_ID": delivery.id,
         "MEDIATOR_ATTEMPT": str(number),
         "MEDIATOR_TICKET_ID": delivery.ticket.id or "",
     }
+
+
+def lasting(policy: Policy, daemon: Mapping[str, str]) -> dict[str, str]:
+    """What of it is the same for every attempt of a script."""
+    return {**_basics(daemon), **_asked_for(policy, daemon)}
+
+
+def _asked_for(policy: Policy, daemon: Mapping[str, str]) -> dict[str, str]:
+    return {**{name: daemon[name] for name in policy.pass_env if name in daemon}, **policy.env}
 
 
 def _basics(daemon: Mapping[str, str]) -> dict[str, str]:

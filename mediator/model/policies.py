@@ -14,6 +14,7 @@ from mediator.model.durations import Duration, PositiveDuration, Size
 from mediator.model.kinds import ANSWERS, ROOTS, Kind
 
 ExitCode = Annotated[int, Field(ge=1, le=255)]
+ModuleName = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -44,6 +45,9 @@ class RunnerName(StrEnum):
     """What runs the attempts."""
 
     PROCESS = "process"
+    """a process of its own"""
+    WARM = "warm"
+    """a fork of a Python that has modules imported already"""
 
 
 class Strict(BaseModel):
@@ -118,7 +122,9 @@ class StatedPolicy(Strict):
     order: Order | None = None
     """`ticket`: one ticket's deliveries run one after another, in arrival order."""
     runner: RunnerName | None = None
-    """What runs the attempts."""
+    """What runs the attempts: `process`, or `warm` for forks of a Python that is kept ready."""
+    preload: tuple[ModuleName, ...] | None = None
+    """Modules that a `warm` Python has imported."""
     env: dict[VariableName, str] | None = None
     """Variables the script gets, with their values."""
     pass_env: frozenset[VariableName] | None = None
@@ -152,6 +158,7 @@ class Policy(Strict):
     concurrency: int | None = None
     order: Order = Order.NONE
     runner: RunnerName = RunnerName.PROCESS
+    preload: tuple[ModuleName, ...] = ()
     env: dict[VariableName, str] = Field(default_factory=dict)
     pass_env: frozenset[VariableName] = frozenset()
     limits: Limits = Limits()

@@ -70,8 +70,8 @@ def hidden(text: object) -> str:
 def of_sys() -> dict[str, str]:
     left_out = {
         "modules", "path_importer_cache", "argv", "path", "stdin", "stdout", "stderr", "__stdin__",
-        "__stdout__", "__stderr__", "last_type", "last_value", "last_traceback", "_git", "meta_path",
-        "path_hooks",
+        "__stdout__", "__stderr__", "last_type", "last_value", "last_traceback", "meta_path",
+        "path_hooks", "_git",
     }  # fmt: skip
     found = {key: value for key, value in vars(sys).items() if key not in left_out}
     found = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in found.items()}
