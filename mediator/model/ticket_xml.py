@@ -1,9 +1,12 @@
 """Look into a document that a stranger wrote, and keep a few texts of it, in bounded memory.
 
-No tree is built: libxml2 tells a target about each tag, and the target keeps the texts at the
-wanted paths. What an attacker could use is refused, not repaired: any document type declaration
-(so no entity of its own, no external file, no billion laughs), encodings nobody needs, and
-excesses of depth, size of one tag, elements and names. XInclude is never processed.
+What an attacker could use is refused, not repaired: any document type declaration (so no entity of
+its own, no external file, no billion laughs), encodings nobody needs, and excesses of depth, size
+of one tag, elements and names. XInclude is never processed.
+
+A small document, as tickets are, is read in one piece (`ticket_tree`). Every other one, and every
+small one with anything wrong in it, is read strictly: no tree is built, libxml2 tells a target
+about each tag, and the target stops it where it goes too far and knows the place.
 
 libxml2 keeps every element and attribute name it ever saw, for all documents of a thread, and
 after about 100 MB of names takes no new one. So the names of one document are bounded too.
@@ -18,6 +21,7 @@ from typing import Any, cast
 from lxml import etree
 
 from mediator.model.ticket_target import Document, Path, Refused, Target
+from mediator.model.ticket_tree import read_small
 
 _STEP = 16 * 1024
 _ENCODINGS = frozenset({"utf-8", "utf8", "utf-16", "us-ascii", "ascii", "iso-8859-1", "latin1"})
@@ -54,7 +58,11 @@ def read_document(
     the body, apart from what `accept` says and a declared encoding.
     """
     _refuse_encoding(body)
-    target = Target(wanted, accept)
+    quick = read_small(body, wanted, accept)
+    return _read_strictly(body, Target(wanted, accept)) if quick is None else quick
+
+
+def _read_strictly(body: bytes, target: Target) -> Document:
     parser = etree.XMLParser(
         target=cast("Any", target),  # its type asks for methods that lxml does not need
         resolve_entities=False,

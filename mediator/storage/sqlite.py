@@ -124,6 +124,7 @@ class SqliteDatabase:
 def _engine(path: Path, *, begin: str, pool_size: int, reads_only: bool = False) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
+        hide_parameters=True,  # an error that is logged must not hold a ticket
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
