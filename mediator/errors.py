@@ -113,5 +113,18 @@ class StoreUnavailable(Unavailable):
     """The store cannot be written or read now; nothing was half-stored."""
 
 
+class Full(Unavailable):
+    """The mediator has no room for more, whichever script it is for."""
+
+    retry_after = 10
+
+
+class Crowded(MediatorError):
+    """There is no room for more of one script."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    retry_after = 10
+
+
 class Draining(Unavailable):
     """The daemon is shutting down."""

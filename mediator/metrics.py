@@ -151,6 +151,11 @@ class Metrics:
             "Times the store could not be used.",
             registry=self.registry,
         )
+        self.free = Gauge(
+            "mediator_store_free_bytes",
+            "Space left on the disk of the store; intake stops below store.disk_floor.",
+            registry=self.registry,
+        )
         build = Info("mediator_build", "The running version.", registry=self.registry)
         build.info({"version": mediator.__version__})
 

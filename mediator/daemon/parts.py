@@ -27,6 +27,7 @@ from mediator.settings.secrets import Secrets, read_secrets
 from mediator.settings.tree import Auth, Settings
 from mediator.storage.port import DeliveryStore
 from mediator.storage.store import SqliteStore
+from mediator.web.bounds import Bounds
 from mediator.web.services import Check, Holder, Services
 
 
@@ -72,6 +73,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         metrics=metrics,
         clock=clock,
     )
+    bounds = Bounds(store, settings.store, clock)
     services = Services(
         store=store,
         scripts=scripts,
@@ -83,7 +85,8 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         deduplicate=settings.dispatch.deduplicate,
         migration=settings.http.migration,
         routes=tuple(row.route for row in settings.routes),
-        checks=_checks(store, dispatcher),
+        bounds=bounds,
+        checks={**_checks(store, dispatcher), "disk": bounds.disk},
         live=live,
     )
     return Parts(

@@ -69,3 +69,6 @@ PositiveDuration = Annotated[
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 """A pydantic field that takes `1MiB` and gives bytes, at least 1."""
+
+AnySize = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+"""The same, or 0."""

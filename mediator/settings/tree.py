@@ -18,7 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from mediator.model.durations import Duration, PositiveDuration, Size
+from mediator.model.durations import AnySize, Duration, PositiveDuration, Size
 from mediator.model.kinds import Kind
 from mediator.model.policies import PolicyDefaults, Retry, StatedPolicy, Strict, VariableName
 from mediator.model.routing import Route
@@ -123,6 +123,12 @@ class Store(Strict):
 
     url: str = "sqlite:///state/mediator.db"
     """Database; sqlite:///FILE is relative to the settings file, sqlite:////FILE is absolute."""
+    most_pending: Annotated[int, Field(ge=1)] = 1_000_000
+    """Deliveries that may wait, interactive ones aside; beyond it intake answers 503."""
+    most_pending_per_script: Annotated[int, Field(ge=1)] = 500_000
+    """The same for each script, where intake answers 429."""
+    disk_floor: AnySize = 200 * 2**20
+    """Space on the disk below which intake answers 503; default 200MiB, and 0 turns it off."""
 
     @field_validator("url")
     @classmethod
@@ -325,7 +331,7 @@ class Settings(BaseSettings):
                     update={"directory": base / self.scripts.directory}
                 ),
                 "environments": self.environments.anchored(base),
-                "store": Store(url=at_directory(self.store.url, base)),
+                "store": self.store.model_copy(update={"url": at_directory(self.store.url, base)}),
                 "auth": self.auth.anchored(base),
                 "dispatch": self.dispatch.model_copy(
                     update={"work_directory": base / self.dispatch.work_directory}

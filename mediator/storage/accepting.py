@@ -43,24 +43,56 @@ def accept_together(conn: Connection, batch: Sequence[NewDelivery]) -> list[Acce
 def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | KeyReused]:
     """Keep those that are new; say of the others which delivery they repeat."""
     contents = [new.content for new in batch]
-    by_key = _sent_before(conn, batch)
-    by_content = _same_content(conn, batch, contents)
+    before = _Before(conn, batch, contents)
     answers: list[Accepted | KeyReused] = []
     kept: list[tuple[NewDelivery, bytes]] = []
     for new, content in zip(batch, contents, strict=True):
-        key = (new.key_id, new.idempotency_key)
-        if (known := by_key.get(key)) is not None:
-            answers.append(_resent(known, content))
-        elif (first := _first(by_content[content], new.deduplicate_since)) is not None:
-            answers.append(Accepted(id=first.id, repeat=Repeat.DUPLICATE))
-        else:
-            by_key[key] = _Known(new.id, content, new.received)
-            if not new.interactive:
-                by_content[content].append(by_key[key])
+        answer = before.answer(new, content)
+        if answer is None:
+            before.add(new, content)
             kept.append((new, content))
-            answers.append(Accepted(id=new.id, repeat=Repeat.NEW))
+            answer = Accepted(id=new.id, repeat=Repeat.NEW)
+        answers.append(answer)
     _insert(conn, kept)
     return answers
+
+
+def recognise(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | None]:
+    """Say which deliveries they repeat; None for those that are new. Raises `KeyReused`."""
+    contents = [new.content for new in batch]
+    before = _Before(conn, batch, contents)
+    answers: list[Accepted | None] = []
+    for new, content in zip(batch, contents, strict=True):
+        answer = before.answer(new, content)
+        if isinstance(answer, KeyReused):
+            raise answer
+        answers.append(answer)
+    return answers
+
+
+class _Before:
+    """What was handed over earlier that a batch may repeat, also in the batch itself."""
+
+    def __init__(
+        self, conn: Connection, batch: Sequence[NewDelivery], contents: Sequence[bytes]
+    ) -> None:
+        self._by_key = _sent_before(conn, batch)
+        self._by_content = _same_content(conn, batch, contents)
+
+    def answer(self, new: NewDelivery, content: bytes) -> Accepted | KeyReused | None:
+        """Which delivery it repeats; None: none."""
+        if (known := self._by_key.get((new.key_id, new.idempotency_key))) is not None:
+            return _resent(known, content)
+        if (first := _first(self._by_content[content], new.deduplicate_since)) is not None:
+            return Accepted(id=first.id, repeat=Repeat.DUPLICATE)
+        return None
+
+    def add(self, new: NewDelivery, content: bytes) -> None:
+        """Remember it for those after it."""
+        known = _Known(new.id, content, new.received)
+        self._by_key[new.key_id, new.idempotency_key] = known
+        if not new.interactive:
+            self._by_content[content].append(known)
 
 
 def _resent(known: _Known, content: bytes) -> Accepted | KeyReused:

@@ -99,6 +99,13 @@ class DeliveryStore(Protocol):
         """Keep all of them or none; they are on disk when this returns. Raises `KeyReused`."""
         ...
 
+    async def recognise(self, news: Sequence[NewDelivery]) -> list[Accepted | None]:
+        """What `accept` would say of those that are kept already; None for those that are not.
+
+        Raises `KeyReused`.
+        """
+        ...
+
     async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:
         """Take due deliveries, oldest first, and open their next attempt; leased until `lease`.
 
@@ -162,6 +169,14 @@ class DeliveryStore(Protocol):
 
     async def backlog(self) -> Backlog:
         """Counts for metrics."""
+        ...
+
+    async def waiting(self) -> Mapping[str, int]:
+        """Script → how many of its deliveries are pending; interactive ones are not counted."""
+        ...
+
+    async def free(self) -> int | None:
+        """Bytes free where it is kept; None: it cannot tell."""
         ...
 
     async def probe(self) -> None:

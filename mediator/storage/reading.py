@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from mediator.model.attempts import Attempt
 from mediator.model.deliveries import Delivery
@@ -73,6 +73,16 @@ def backlog(conn: Connection) -> Backlog:
         running=_count(conn, RUNNING),
         dead=_count(conn, DEAD),
     )
+
+
+_WAITING = (
+    select(_c.script, func.count()).where(PENDING, _c.interactive == false()).group_by(_c.script)
+)
+
+
+def waiting(conn: Connection) -> dict[str, int]:
+    """Script → its pending deliveries, without interactive ones."""
+    return {script: count for script, count in conn.execute(_WAITING)}  # noqa: C416 - rows
 
 
 def _count(conn: Connection, condition: ColumnElement[bool]) -> int:

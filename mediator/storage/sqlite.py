@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,6 +103,13 @@ class SqliteDatabase:
                 return work(connection)
         except (DBAPIError, PoolTimeout) as error:
             self._reader.dispose()
+            raise _unavailable(error) from error
+
+    def free(self) -> int:
+        """Bytes free on its disk. Raises `StoreUnavailable`."""
+        try:
+            return shutil.disk_usage(self.path.parent).free
+        except OSError as error:
             raise _unavailable(error) from error
 
     def _bound_log(self, connection: Connection, size: int) -> None:

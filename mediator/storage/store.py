@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -53,6 +53,10 @@ class SqliteStore:
             if answer.repeat is Repeat.NEW:
                 self.notices.work(new.script, interactive=new.interactive)
         return accepted
+
+    async def recognise(self, news: Sequence[NewDelivery]) -> list[Accepted | None]:
+        """Which of them are kept already. Raises `KeyReused`."""
+        return await self._database.read(lambda conn: accepting.recognise(conn, news))
 
     async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:
         """Take due deliveries, oldest first."""
@@ -118,6 +122,14 @@ class SqliteStore:
     async def backlog(self) -> Backlog:
         """Counts for metrics."""
         return await self._database.read(reading.backlog)
+
+    async def waiting(self) -> Mapping[str, int]:
+        """Script → its pending deliveries."""
+        return await self._database.read(reading.waiting)
+
+    async def free(self) -> int | None:
+        """Bytes free on the file's disk."""
+        return await asyncio.to_thread(self._database.free)
 
     async def probe(self) -> None:
         """Prove that the file can be written, by a change that changes nothing."""

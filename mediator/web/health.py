@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import nan
 
 from aiohttp import web
 
@@ -74,11 +75,13 @@ async def _count_deliveries(services: Services) -> None:
     """Gauges that are read from the store when asked. Without it the rest is still worth having."""
     try:
         backlog = await services.store.backlog()
+        free = await services.bounds.free()
     except StoreUnavailable:
         services.metrics.store_errors.inc()
         return
     gauges = services.metrics
     gauges.pending.set(backlog.pending)
+    gauges.free.set(nan if free is None else free)
     gauges.dead.set(backlog.dead)
     oldest = backlog.oldest_pending
     age = 0.0 if oldest is None else (services.clock.now() - oldest).total_seconds()

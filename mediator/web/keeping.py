@@ -9,6 +9,7 @@ import structlog
 import uuid_utils
 
 from mediator.catalog.scripts import Script
+from mediator.errors import Crowded, Full
 from mediator.model.deliveries import Accepted, NewDelivery, TicketFields
 from mediator.model.tickets import Ticket
 from mediator.web.arriving import Arrival
@@ -53,18 +54,33 @@ def new_delivery(
 
 
 async def keep(services: Services, new: NewDelivery) -> Accepted:
-    """Keep one; it is on disk when this returns. Raises what the store raises."""
-    accepted = await services.store.accept(new)
+    """Keep one; it is on disk when this returns. Raises what the store and the bounds raise."""
+    known = await _make_room(services, [new])
+    accepted = known[0] if known else await services.store.accept(new)
     _tell(services, new, accepted)
     return accepted
 
 
 async def keep_together(services: Services, news: Sequence[NewDelivery]) -> list[Accepted]:
-    """Keep all or none of them. Raises what the store raises."""
-    accepted = await services.store.accept_together(news)
+    """Keep all or none of them. Raises what the store and the bounds raise."""
+    known = await _make_room(services, news)
+    accepted = known or await services.store.accept_together(news)
     for new, answer in zip(news, accepted, strict=True):
         _tell(services, new, answer)
     return accepted
+
+
+async def _make_room(services: Services, news: Sequence[NewDelivery]) -> list[Accepted]:
+    """Nothing when there is room. Raises `Full` or `Crowded`, unless all of it is kept already."""
+    try:
+        await services.bounds.admit(news)
+    except (Full, Crowded):
+        # A caller who did not hear the first answer must not be told that nothing was kept.
+        known = [answer for answer in await services.store.recognise(news) if answer is not None]
+        if len(known) < len(news):
+            raise
+        return known
+    return []
 
 
 def _tell(services: Services, new: NewDelivery, accepted: Accepted) -> None:

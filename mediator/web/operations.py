@@ -122,7 +122,7 @@ _SEARCH = (
     _parameter("after", "query", "`next` of the page before.", pattern="^[1-9][0-9]{0,17}$"),
 )
 REFUSALS: dict[int, type[BaseModel] | str] = dict.fromkeys(
-    (400, 401, 403, 404, 408, 409, 413, 417, 422, 500, 502, 503, 504), Problem
+    (400, 401, 403, 404, 408, 409, 413, 417, 422, 429, 500, 502, 503, 504), Problem
 )
 _HAND_OVER = (
     _parameter("script", "path", "File name of the script, or its name without suffix."),

@@ -19,6 +19,7 @@ from mediator.runners.live import LiveOutputs
 from mediator.settings.secrets import Secret
 from mediator.settings.tree import Role
 from mediator.storage.port import DeliveryStore
+from mediator.web.bounds import Bounds
 
 Check = Callable[[], Awaitable[str]]
 """Looks at one part; returns what is wrong with it, or nothing."""
@@ -55,6 +56,8 @@ class Services:
     body_limit: int
     """bytes of the largest ticket"""
     deduplicate: timedelta
+    bounds: Bounds
+    """what there is room for"""
     checks: Mapping[str, Check]
     """readiness, part by part"""
     migration: bool = False

@@ -9,7 +9,7 @@ from tests.support.mediator import CANARY, Client, Handover, Mediator
 CLOSED = {
     "script": {"notify.py", "ok.sh", "tell.py", "asleep.py", "broken.py"},
     "repeat": {"new", "resent", "duplicate"},
-    "status": {"400", "401", "403", "404", "408", "409", "413", "422", "500", "503", "504"},
+    "status": {"400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "503", "504"},
     "state": {"succeeded", "dead", "cancelled"},
     "calls": {"trigger", "interactive"},
     "ready": {"true", "false"},

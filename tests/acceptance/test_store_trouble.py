@@ -24,15 +24,16 @@ from tests.support.scripts import OK
 from tests.support.waiting import eventually
 
 Break = Callable[[Mediator], AbstractContextManager[None]]
+SMALL = {"store": {"url": "sqlite:///disk/mediator.db", "disk_floor": 0}}
 ROOM = 3 * 2**20
 """Bytes of the small file system."""
 
 
 @contextmanager
-def small_disk(at: Path) -> Iterator[None]:
-    """A file system of `ROOM` bytes, or skip where none may be mounted."""
+def small_disk(at: Path, *, room: int = ROOM) -> Iterator[None]:
+    """A file system of `room` bytes, or skip where none may be mounted."""
     at.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(at)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(at)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("no file system may be mounted here")
     try:
@@ -84,7 +85,7 @@ def trouble(request: pytest.FixtureRequest) -> Break:
 @pytest.fixture
 def mediator(tmp_path: Path, trouble: Break) -> Iterator[Mediator]:
     """Running, with some deliveries in its store."""
-    mediator = Mediator(tmp_path, settings={"store": {"url": "sqlite:///disk/mediator.db"}})
+    mediator = Mediator(tmp_path, settings=SMALL)
     mediator.script("ok.sh", OK)
     disk = small_disk(tmp_path / "disk") if trouble is full_disk else contextlib.nullcontext()
     with disk, mediator:
@@ -173,7 +174,7 @@ async def test_an_attempt_that_ends_meanwhile_is_recorded_afterwards(
 
 
 def test_a_disk_that_cannot_be_written_at_the_start_is_named(tmp_path: Path) -> None:
-    mediator = Mediator(tmp_path, settings={"store": {"url": "sqlite:///disk/mediator.db"}})
+    mediator = Mediator(tmp_path, settings=SMALL)
     with small_disk(tmp_path / "disk"):
         subprocess.run(
             ["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True, capture_output=True

@@ -150,6 +150,14 @@ async def test_the_backlog_is_counted_in_the_indexes_of_its_states(
     assert "ix_deliveries_dead" in dead
 
 
+async def test_what_waits_is_counted_in_an_index_alone(spied: tuple[Desk, Spy]) -> None:
+    desk, spy = spied
+    await desk.store.waiting()
+    assert spy.plans() == [
+        "SEARCH deliveries USING COVERING INDEX ix_deliveries_pending (interactive=?)"
+    ]
+
+
 async def test_the_backlog_of_a_full_script_is_not_walked_through(path: Path) -> None:
     store = SqliteStore(path)
     await store.start()
