@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from mediator.web import admission, events, health, intake, migration, operator
+from mediator.web import admission, events, health, intake, migration, operator, outputs
 from mediator.web.openapi import openapi
 from mediator.web.problems import Handler, problems
 from mediator.web.services import SERVICES, Services
@@ -20,6 +20,7 @@ def make_api(services: Services, *, with_health: bool) -> web.Application:
     _post(app, "/v1/migration/{script}", migration.migrate)
     _get(app, "/v1/deliveries", operator.list_deliveries)
     _get(app, "/v1/deliveries/{id}", operator.show_delivery)
+    _get(app, "/v1/deliveries/{id}/output", outputs.show_output)
     _post(app, "/v1/deliveries/{id}/retry", operator.retry_delivery)
     _post(app, "/v1/deliveries/{id}/cancel", operator.cancel_delivery)
     _get(app, "/v1/scripts", operator.list_scripts)

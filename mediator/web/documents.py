@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from mediator.catalog.scripts import EnvironmentState, Script
-from mediator.model.attempts import Attempt, Outcome, Output
+from mediator.model.attempts import Attempt, Outcome
 from mediator.model.deliveries import Delivery, State, TicketFields
 
 
@@ -78,6 +78,24 @@ class DeliveryList(_Document):
     items: list[DeliveryDocument]
     next: str | None
     """Pass it as `after` for the next page; null on the last one."""
+
+
+class OutputDocument(_Document):
+    """What one attempt has written."""
+
+    delivery: str
+    state: State
+    """Of the delivery."""
+    attempt: int | None
+    """Its number; null when there was none yet."""
+    running: bool
+    """Whether it can still write more."""
+    stdout: str
+    """As UTF-8; while it runs the latest part, then its beginning and its end."""
+    stdout_bytes: int
+    """How much it wrote; more than `stdout` holds when that was cut."""
+    stderr: str
+    stderr_bytes: int
 
 
 class AcceptedDocument(_Document):
@@ -151,7 +169,7 @@ def document(delivery: Delivery, *, outputs: bool = True) -> DeliveryDocument:
         ended=delivery.ended,
         attempts_made=delivery.attempts_made,
         last_error=delivery.last_error,
-        attempts=[_attempt(attempt, outputs=outputs) for attempt in delivery.attempts],
+        attempts=[attempt_document(attempt, outputs=outputs) for attempt in delivery.attempts],
     )
 
 
@@ -183,11 +201,12 @@ def _ticket(fields: TicketFields) -> TicketDocument:
     )
 
 
-def _attempt(attempt: Attempt, *, outputs: bool) -> AttemptDocument:
+def attempt_document(attempt: Attempt, *, outputs: bool = True) -> AttemptDocument:
+    """An attempt as a document; `outputs`: whether it was read with them."""
     streams: dict[str, Any] = {}
     if outputs:
         for name, output in (("stdout", attempt.stdout), ("stderr", attempt.stderr)):
-            streams |= {name: _shown(output), f"{name}_bytes": output.size}
+            streams |= {name: text_of(output.kept), f"{name}_bytes": output.size}
     return AttemptDocument(
         number=attempt.number,
         started=attempt.started,
@@ -201,8 +220,9 @@ def _attempt(attempt: Attempt, *, outputs: bool) -> AttemptDocument:
     )
 
 
-def _shown(output: Output) -> str:
-    return output.kept.decode("utf-8", "replace")
+def text_of(data: bytes) -> str:
+    """What a script wrote, as UTF-8."""
+    return data.decode("utf-8", "replace")
 
 
 def _text(argument: str) -> str:

@@ -13,6 +13,7 @@ from mediator.web.documents import (
     DeliveryDocument,
     DeliveryList,
     EventDocument,
+    OutputDocument,
     Problem,
     ScriptDocument,
     ScriptList,
@@ -26,6 +27,7 @@ DOCUMENTS = (
     DeliveryDocument,
     DeliveryList,
     EventDocument,
+    OutputDocument,
     Problem,
     ScriptDocument,
     ScriptList,
@@ -54,6 +56,8 @@ class Operation:
     parameters: tuple[Json, ...] = ()
     security: str | None = None
     headers: dict[int, Json] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    """content types of status 200 besides JSON"""
     extra: Json = field(default_factory=dict)
 
     def document(self) -> Json:
@@ -74,6 +78,9 @@ class Operation:
         response = _described(self.answers[code])
         if headers := self.headers.get(code):
             response["headers"] = headers
+        if code == 200:
+            text = {"schema": {"type": "string"}}
+            response.setdefault("content", {}).update(dict.fromkeys(self.texts, text))
         return response
 
 
@@ -208,6 +215,34 @@ OPERATIONS = (
         summary="One delivery with its attempts and their outputs.",
         parameters=(_ID,),
         answers={200: DeliveryDocument, 404: Problem, **_LOOK},
+        security="token",
+    ),
+    Operation(
+        method="get",
+        path="/v1/deliveries/{id}/output",
+        name="showOutput",
+        summary="What an attempt has written, also while it runs.",
+        parameters=(
+            _ID,
+            _parameter(
+                "attempt",
+                "query",
+                "Number of the attempt; by default the latest.",
+                type="integer",
+                minimum=1,
+                maximum=999_999_999,
+            ),
+            _parameter(
+                "follow",
+                "query",
+                "Server-sent events from that attempt on until the delivery has ended: `attempt`"
+                " when one begins and when it has ended, `stdout`, `stderr`, `gap` for bytes that"
+                " a slow reader missed, `end`. `Accept: text/event-stream` asks for the same.",
+                enum=["", "true", "false"],
+            ),
+        ),
+        answers={200: OutputDocument, 400: Problem, 404: Problem, **_LOOK},
+        texts=("text/plain", "text/event-stream"),
         security="token",
     ),
     Operation(
