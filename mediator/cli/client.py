@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,8 @@ _CONNECT = 10.0
 """Seconds to get a connection."""
 _ANSWER = 60.0
 """Seconds for a whole answer of the operator API."""
+_SILENCE = 60.0
+"""Seconds without any event; a mediator sends a sign of life every ten."""
 
 _STRANGER = "the answer is not one of a mediator, so something else may listen at this URL:"
 
@@ -96,6 +98,21 @@ class Connection:
             raise self._refused(response.status, content)
         return Answer(status=response.status, headers=response.headers, body=content)
 
+    async def events(self, target: str) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+        """Server-sent events, each with its name and its document, until the mediator ends them."""
+        url = URL(self._target.url + target, encoded=True)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENCE)
+        try:
+            async with self._session.get(
+                url, headers=self._bearer(), timeout=timeout, allow_redirects=False
+            ) as response:
+                if response.status >= 300:
+                    raise self._refused(response.status, await response.read())
+                async for event in _events(response.content):
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from error
+
     def _bearer(self) -> dict[str, str]:
         token = self._target.token
         return {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
@@ -114,6 +131,19 @@ class Connection:
             " `mediator serve` running there? Say where it is with --url or MEDIATOR_URL.",
             exit_code=NOT_NOW,
         )
+
+
+async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """As a mediator writes them: a name, then a document on one line, which may be a long one."""
+    name, rest = "", b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            key, _, value = line.partition(b": ")
+            if key == b"event":
+                name = value.decode()
+            elif key == b"data":
+                yield name, _object(value) or {}
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

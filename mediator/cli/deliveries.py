@@ -12,6 +12,7 @@ import typer
 
 from mediator.cli import options, printing
 from mediator.cli.client import Connection, connect
+from mediator.cli.delivery_news import follow_list, follow_output
 from mediator.cli.delivery_tables import COMFORTABLE, listing, stacked, whole
 from mediator.cli.failures import FAILED, USAGE, Failure, Refused
 from mediator.cli.printing import AsJson, say, show, show_json, visible
@@ -41,6 +42,13 @@ Until = Annotated[
 ]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")]
 All = Annotated[bool, typer.Option("--all", help="All there are, whatever --limit says.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="Go on with what is new, until Ctrl-C.")
+]
+FollowOutput = Annotated[
+    bool,
+    typer.Option("--follow", "-f", help="Print what its script writes, until it has ended."),
+]
 
 
 @app.command("list", epilog="Example: mediator deliveries list --state dead --since 24h")
@@ -54,17 +62,25 @@ def list_(  # noqa: PLR0913 - one parameter an option
     until: Until = None,
     limit: Limit = 50,
     everything: All = False,
+    follow: Follow = False,
     as_json: AsJson = False,
     url: options.Url = None,
     token_file: options.TokenFile = None,
     ca_file: options.CaFile = None,
     config: options.Config = None,
 ) -> None:
-    """List deliveries, the newest first."""
+    """List deliveries, the newest first.
+
+    With --follow the oldest first, then a line for each new one and each change
+    of those that were printed.
+    """
     target = find_target(config, url=url, token_file=token_file, ca_file=ca_file)
     asked = {"script": script, "event": event, "state": state, "ticket": ticket}
     asked |= {"since": as_instant(since), "until": as_instant(until)}
     query = {name: value for name, value in asked.items() if value is not None}
+    if follow:
+        asyncio.run(follow_list(target, query, limit=limit, as_json=as_json))
+        return
     found = asyncio.run(_search(target, query, None if everything else limit))
     if as_json:
         show_json(found)
@@ -79,14 +95,22 @@ def list_(  # noqa: PLR0913 - one parameter an option
 def show_(
     delivery_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a delivery.")],
     *,
+    follow: FollowOutput = False,
     as_json: AsJson = False,
     url: options.Url = None,
     token_file: options.TokenFile = None,
     ca_file: options.CaFile = None,
     config: options.Config = None,
 ) -> None:
-    """Show one delivery with all its attempts and what they printed."""
+    """Show one delivery with all its attempts and what they printed.
+
+    With --follow what its latest attempt has written and goes on to write, and
+    the attempts after that, until the delivery has ended.
+    """
     target = find_target(config, url=url, token_file=token_file, ca_file=ca_file)
+    if follow:
+        asyncio.run(follow_output(target, delivery_id, as_json=as_json))
+        return
     document = asyncio.run(_show(target, delivery_id))
     if as_json:
         show_json(document)

@@ -96,6 +96,11 @@ def show_json(document: Any) -> None:
     print(_NOT_ASCII.sub(_as_json, text))  # noqa: T201 - this is the output
 
 
+def show_line(document: Any) -> None:
+    """Print a document as one line on stdout, at once."""
+    print(json.dumps(document), flush=True)  # noqa: T201 - this is the output
+
+
 def say(sentence: str) -> None:
     """Tell the person at the keyboard something, on stderr, as one line."""
     print(f"mediator: {visible(sentence)}", file=sys.stderr)  # noqa: T201 - the command's own voice
