@@ -108,6 +108,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.removed = Counter(
+            "mediator_deliveries_removed",
+            "Deliveries removed because they ended long ago, by state.",
+            ["state"],
+            registry=self.registry,
+        )
+
     def _state(self) -> None:
         self.slots = Gauge(
             "mediator_slots", "Attempts that may run at once.", ["calls"], registry=self.registry

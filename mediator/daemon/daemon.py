@@ -1,8 +1,8 @@
 """Starts the parts, watches over them, and stops them in reverse.
 
 On SIGTERM or SIGINT nothing new is taken, what runs may end until the drain limit, then it is cut
-short and pending again; a second signal cuts at once. SIGHUP reads all scripts again. A dispatcher
-or catalog that dies takes the daemon with it: half a mediator would look alive and do nothing.
+short and pending again; a second signal cuts at once. SIGHUP reads all scripts again. A dispatcher,
+catalog or cleaner that dies takes the daemon with it: half a mediator would look alive.
 """
 
 from __future__ import annotations
@@ -50,9 +50,11 @@ class Daemon:
             stack.push_async_callback(_end, dispatching)
             following = asyncio.create_task(self._parts.scripts.run(), name="catalog")
             stack.push_async_callback(_end, following)
+            cleaning = asyncio.create_task(self._parts.cleaner.run(), name="cleaner")
+            stack.push_async_callback(_end, cleaning)
             _log.info("ready", **fields)
             ready(fields)
-            await self._until_stopped(dispatching, following)
+            await self._until_stopped(dispatching, following, cleaning)
             await self._drain(dispatching)
         _log.info("stopped")
 

@@ -16,6 +16,7 @@ from mediator.catalog.live import LiveScripts
 from mediator.clock import SystemClock
 from mediator.dispatch.attempt import AttemptMaker
 from mediator.dispatch.dispatcher import Dispatcher
+from mediator.dispatch.retention import Cleaner
 from mediator.dispatch.slots import Slots
 from mediator.dispatch.warming import warm_ahead
 from mediator.errors import StoreUnavailable
@@ -40,6 +41,7 @@ class Parts:
     runner: WarmRunner
     slots: Slots
     dispatcher: Dispatcher
+    cleaner: Cleaner
     services: Services
     keep_warm: Callable[[], None]
     """gets ready what scripts are forks of; does nothing before the runner has started"""
@@ -73,6 +75,13 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         metrics=metrics,
         clock=clock,
     )
+    cleaner = Cleaner(
+        store=store,
+        settings=settings.retention,
+        deduplicate=settings.dispatch.deduplicate,
+        metrics=metrics,
+        clock=clock,
+    )
     bounds = Bounds(store, settings.store, clock)
     services = Services(
         store=store,
@@ -95,6 +104,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         runner=runner,
         slots=slots,
         dispatcher=dispatcher,
+        cleaner=cleaner,
         services=services,
         keep_warm=keep_warm,
     )

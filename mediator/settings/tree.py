@@ -142,6 +142,19 @@ class Store(Strict):
         return sqlite_path(self.url)
 
 
+class Retention(Strict):
+    """How long ended deliveries are kept: at least 1h, and as long as `dispatch.deduplicate`."""
+
+    succeeded: Duration = timedelta(days=30)
+    """Time a delivery is kept that succeeded; default 30d, and 0s keeps it for ever."""
+    cancelled: Duration = timedelta(days=30)
+    """The same for one that was cancelled; default 30d."""
+    dead: Duration = timedelta(days=180)
+    """The same for one that is dead; default 180d."""
+    most: Annotated[int, Field(ge=0)] = 1_000_000
+    """Deliveries that are kept of each of these states, the last to end; 0 keeps any number."""
+
+
 class Credential(Strict):
     """Something whose secret is in a file."""
 
@@ -286,6 +299,8 @@ class Settings(BaseSettings):
     """Where the packages that scripts depend on come from, and the environments they go to."""
     store: Store = Store()
     """Where deliveries are kept."""
+    retention: Retention = Retention()
+    """How long ended deliveries are kept: at least 1h, and as long as `dispatch.deduplicate`."""
     auth: Auth = Auth()
     """Who may hand over tickets, and who may look and operate."""
     dispatch: Dispatch = Dispatch()

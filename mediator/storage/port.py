@@ -74,6 +74,19 @@ class Backlog:
     """when the delivery that has waited longest was received"""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """Which deliveries of one state of those that have ended are kept."""
+
+    state: State
+    since: datetime | None
+    """those that ended later; None: however old"""
+    most: int | None
+    """of those no more than so many, the last to end; None: any number"""
+    always_since: datetime
+    """those that were received or ended later, whatever their number"""
+
+
 class DeliveryStore(Protocol):
     """Where deliveries live."""
 
@@ -164,6 +177,20 @@ class DeliveryStore(Protocol):
         """End it for `reason`, or have its running attempt stopped.
 
         Raises `NotFound`, or `Conflict` when it has ended.
+        """
+        ...
+
+    async def remove(self, kept: Kept) -> int:
+        """Remove some that need not be kept, so few that nobody waits for it for long.
+
+        Returns how many; 0: there are no more.
+        """
+        ...
+
+    async def give_back(self) -> bool:
+        """Return a little of what removals left unused to the disk.
+
+        Returns whether there is more; some of it stays for what comes.
         """
         ...
 

@@ -32,6 +32,8 @@ LONGEST_LOG = 64 * 2**20
 """Bytes of the write-ahead log above which the writer waits for readers, to begin it anew."""
 _READERS = 4
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000")
+_FIRST = ("auto_vacuum=INCREMENTAL",)
+"""Possible only before anything is in the file: then what is removed can be given back."""
 
 
 class SqliteDatabase:
@@ -143,7 +145,8 @@ def _engine(path: Path, *, begin: str, pool_size: int, reads_only: bool = False)
     def prepare(connection: Any, _record: object) -> None:
         # None: the driver never begins a transaction by itself; the listener below does.
         connection.isolation_level = None
-        for pragma in (*_PRAGMAS, f"query_only={int(reads_only)}"):
+        first = _FIRST if not path.exists() or not path.stat().st_size else ()
+        for pragma in (*first, *_PRAGMAS, f"query_only={int(reads_only)}"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

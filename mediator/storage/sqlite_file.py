@@ -45,6 +45,34 @@ def take(connection: Connection, path: Path) -> None:
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
+STEP = 256
+"""Pages given back in one transaction: 1 MiB in a file of the usual 4 KiB pages."""
+_SPARE = 10
+"""One page in so many stays free for what comes."""
+_INCREMENTAL = 2
+
+
+def give_back(connection: Connection) -> bool:
+    """Shorten the file by `STEP` pages if many are free; whether there is more to give back.
+
+    A file that was made without `auto_vacuum` cannot be shortened; its free pages are used again
+    (https://www.sqlite.org/pragma.html#pragma_auto_vacuum).
+    """
+    if _pragma(connection, "auto_vacuum") != _INCREMENTAL:
+        return False
+    if _pragma(connection, "freelist_count") * _SPARE <= _pragma(connection, "page_count"):
+        return False
+    raw = connection.connection.driver_connection
+    assert raw is not None  # noqa: S101 - it has just been asked
+    before = _pragma(connection, "freelist_count")
+    raw.execute(f"PRAGMA incremental_vacuum({STEP})").fetchall()  # a page for each row that is read
+    return _pragma(connection, "freelist_count") < before
+
+
+def _pragma(connection: Connection, name: str) -> int:
+    return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+
 class Place:
     """Notices when the file is no longer where it was opened.
 

@@ -11,10 +11,19 @@ from typing import TypeVar
 from sqlalchemy import Connection, column, table, update
 
 from mediator.model.deliveries import Accepted, Claim, Delivery, NewDelivery, Repeat, State
-from mediator.storage import accepting, claiming, leases, operating, reading, recording
+from mediator.storage import (
+    accepting,
+    claiming,
+    leases,
+    operating,
+    reading,
+    recording,
+    removing,
+    sqlite_file,
+)
 from mediator.storage.group_commit import GroupCommit
 from mediator.storage.notices import Notices
-from mediator.storage.port import Appetite, Backlog, Finish, Search
+from mediator.storage.port import Appetite, Backlog, Finish, Kept, Search
 from mediator.storage.sqlite import SqliteDatabase
 
 T = TypeVar("T")
@@ -118,6 +127,17 @@ class SqliteStore:
         else:
             self.notices.stop(delivery_id)
         return delivery
+
+    async def remove(self, kept: Kept) -> int:
+        """Remove some; 0: there are no more."""
+        last = await self._database.read(lambda conn: removing.last_to_go(conn, kept))
+        if last is None:
+            return 0
+        return await self._write(lambda conn: removing.remove(conn, kept, last))
+
+    async def give_back(self) -> bool:
+        """Shorten the file a little; whether it can be shortened more."""
+        return await self._write(sqlite_file.give_back)
 
     async def backlog(self) -> Backlog:
         """Counts for metrics."""

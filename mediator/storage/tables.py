@@ -100,6 +100,8 @@ Index("ix_deliveries_waiting", _c.seq, **_only("state = 'pending'"))
 Index("ix_deliveries_running", _c.seq, **_only("state = 'running'"))
 Index("ix_deliveries_dead", _c.seq, **_only("state = 'dead'"))
 Index("ix_deliveries_cancelled", _c.seq, **_only("state = 'cancelled'"))
+# What is removed is what ended first.
+Index("ix_deliveries_ended", _c.state, _c.ended, _c.seq, **_only("ended IS NOT NULL"))
 Index("ix_deliveries_content", _c.content, _c.received)
 Index("ix_deliveries_script", _c.script, _c.seq)
 Index("ix_deliveries_ticket", _c.ticket_id, _c.seq)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from mediator.model.deliveries import State
-from mediator.storage.port import Search
+from mediator.storage.port import Kept, Search
 from mediator.storage.store import SqliteStore
 from tests.integration.storage.support import DEAD, SECOND, START, Desk, again, new
 
@@ -156,6 +156,21 @@ async def test_what_waits_is_counted_in_an_index_alone(spied: tuple[Desk, Spy]) 
     assert spy.plans() == [
         "SEARCH deliveries USING COVERING INDEX ix_deliveries_pending (interactive=?)"
     ]
+
+
+async def test_what_goes_is_found_in_the_order_of_ends(spied: tuple[Desk, Spy]) -> None:
+    desk, spy = spied
+    for claim in await desk.claim():
+        await desk.finish(claim)
+    kept = Kept(state=State.SUCCEEDED, since=desk.now, most=5, always_since=desk.now)
+    spy.statements.clear()
+    assert await desk.store.remove(kept)
+    last, *candidates = spy.plans()
+    index = "USING COVERING INDEX ix_deliveries_ended (state=? AND ended>?)"
+    assert last == f"SEARCH deliveries {index}"
+    index = "USING INDEX ix_deliveries_ended (state=? AND (ended,seq)<(?,?))"
+    assert f"SEARCH deliveries {index}" in candidates
+    assert not any("SCAN deliveries" in line or "B-TREE" in line for line in candidates)
 
 
 async def test_the_backlog_of_a_full_script_is_not_walked_through(path: Path) -> None:

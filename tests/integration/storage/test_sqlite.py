@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, Index, event
 
 from mediator.errors import SettingsError, StoreUnavailable
+from mediator.model.deliveries import State
 from mediator.storage import sqlite as sqlite_module
-from mediator.storage.port import Search
+from mediator.storage.port import Kept, Search
 from mediator.storage.schema import upgrade
 from mediator.storage.sqlite import SqliteDatabase
+from mediator.storage.sqlite_file import APPLICATION_ID
 from mediator.storage.store import SqliteStore
 from mediator.storage.tables import metadata
 from tests.integration.storage.support import Desk, new
@@ -301,4 +304,54 @@ async def test_reads_go_on_beside_a_long_write(path: Path) -> None:
     assert (await store.find(delivery_id)).id == delivery_id
     go.set()
     await writing
+    await store.close()
+
+
+def pages(path: Path) -> tuple[int, int]:
+    """All pages of the file, and the free ones among them."""
+    connection = sqlite3.connect(path)
+    (total,), (free,) = (
+        connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count")
+    )
+    connection.close()
+    return total, free
+
+
+async def emptied(store: SqliteStore) -> None:
+    """Fill it with large deliveries, and remove them."""
+    desk = Desk(store)
+    for _ in range(20):
+        await desk.accept(body=bytes(200_000), deduplicate_since=None)
+        await desk.run()
+    later = desk.now + timedelta(days=1)
+    kept = Kept(state=State.SUCCEEDED, since=later, most=None, always_since=later)
+    while await store.remove(kept):
+        pass
+
+
+async def test_the_file_is_shortened_after_removals(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.start()
+    await emptied(store)
+    before, _ = pages(path)
+    while await store.give_back():
+        pass
+    after, free = pages(path)
+    await store.close()
+    assert after < before / 10
+    assert free * 10 <= after
+    assert path.stat().st_size == after * 4096
+
+
+async def test_a_file_that_cannot_be_shortened_is_left_as_it_is(path: Path) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute("CREATE TABLE old (a)")
+    connection.close()
+    store = SqliteStore(path)
+    await store.start()
+    await emptied(store)
+    assert not await store.give_back()
     await store.close()
