@@ -135,8 +135,8 @@ class TestSentences:
             pytest.param(
                 "zonk: 1\n",
                 "mediator.yaml:1: zonk is not a key that exists; "
-                "known here are http, scripts, environments, store, retention, auth, dispatch, log, "
-                "routes, policies.",
+                "known here are http, scripts, environments, store, retention, auth, dispatch, "
+                "log, routes, policies.",
                 id="an unknown key like no other",
             ),
             pytest.param(
