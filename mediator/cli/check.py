@@ -4,35 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from mediator.cli.checking import Finding, Grade, findings, intention
+from mediator.cli.checking import Finding, Grade, findings, findings_of, intention
 from mediator.cli.failures import FAILED, SETTINGS
 from mediator.cli.options import Config, settings, settings_file
 from mediator.cli.printing import AsJson, cell, show, show_json, table
 
 _STYLES = {Grade.OK: "green", Grade.WARNING: "yellow"}
 app = typer.Typer(add_completion=False)
+Scripts = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SCRIPT]...", help="Only these; by default everything."),
+]
 
 
 @app.command(epilog="Example: mediator check --config mediator.yaml && mediator serve")
-def check(*, config: Config = None, as_json: AsJson = False) -> None:
+def check(scripts: Scripts = None, *, config: Config = None, as_json: AsJson = False) -> None:
     """Check the settings, the secrets, the directories and the scripts.
+
+    With names, only these scripts. Of a Python or shell script the syntax is
+    checked too, and of Python whether what it imports is there: by its own
+    interpreter, which runs nothing of it.
 
     Everything that is wrong is said in one run, unless the settings cannot be
     read. Exits with 0 when all is well or there are only warnings, with 1 when
-    a script is not ready, with 78 when serve would not start. Changes nothing.
+    a script is not ready or broken, with 78 when serve would not start. Changes nothing.
     """
     loaded = settings(config)
-    found = list(findings(loaded))
+    found = list(findings_of(loaded, scripts) if scripts else findings(loaded))
     code = exit_code(found)
-    conclusion = _conclusion(code, intention(loaded))
+    conclusion = "" if scripts else _conclusion(found, intention(loaded))
     if as_json:
         show_json(_document(found, code, conclusion, settings_file(config)))
     else:
-        show(listing(found), cell(""), cell(conclusion))
+        show(listing(found), *((cell(""), cell(conclusion)) if conclusion else ()))
     raise typer.Exit(code)
 
 
@@ -41,7 +50,7 @@ def exit_code(found: Sequence[Finding]) -> int:
     grades = {finding.grade for finding in found}
     if Grade.ERROR in grades:
         return SETTINGS
-    return FAILED if Grade.NOT_READY in grades else 0
+    return FAILED if grades & {Grade.NOT_READY, Grade.BROKEN} else 0
 
 
 def listing(found: Sequence[Finding]) -> Table:
@@ -53,11 +62,14 @@ def listing(found: Sequence[Finding]) -> Table:
     return made
 
 
-def _conclusion(code: int, would: str) -> str:
-    if code == SETTINGS:
+def _conclusion(found: Sequence[Finding], would: str) -> str:
+    grades = {finding.grade for finding in found}
+    if Grade.ERROR in grades:
         return "mediator serve would not start: put the errors above right first."
-    if code == FAILED:
-        return f"{would} Scripts that are not ready are refused with 409 until they are put right."
+    if Grade.NOT_READY in grades:
+        would += " Scripts that are not ready are refused with 409 until they are put right."
+    if Grade.BROKEN in grades:
+        would += " Scripts that are broken fail at every attempt."
     return would
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from mediator.catalog.directory import ScriptsDirectory
 from mediator.catalog.environments.preparing import NOT_BUILT, with_environments
-from mediator.catalog.scripts import Script
+from mediator.catalog.scripts import Catalog, Script
 from mediator.cli.prepare import builder_of
+from mediator.cli.soundness import doubts
+from mediator.cli.trial import named
 from mediator.errors import SettingsError
 from mediator.settings.secrets import read_secrets
 from mediator.settings.tree import Settings
@@ -30,6 +32,8 @@ class Grade(StrEnum):
     """it works, and somebody should know"""
     NOT_READY = "not ready"
     """a script cannot run; the others can"""
+    BROKEN = "broken"
+    """a script can be started, and every attempt fails"""
     ERROR = "error"
     """`mediator serve` would not start"""
 
@@ -50,6 +54,12 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _directory("store.url", store.parent, _file_problem(store))
     yield _directory("dispatch.work_directory", work)
     yield from _scripts(settings)
+
+
+def findings_of(settings: Settings, names: Sequence[str]) -> Iterator[Finding]:
+    """What there is to say of these scripts alone. Raises `NotFound` or `SettingsError`."""
+    catalog = _catalog(settings)
+    yield from _of_scripts([named(catalog, name) for name in names])
 
 
 def intention(settings: Settings) -> str:
@@ -113,17 +123,34 @@ def _file_problem(file: Path) -> str:
 
 def _scripts(settings: Settings) -> Iterator[Finding]:
     try:
-        found = ScriptsDirectory(settings=settings).load()
-        catalog = asyncio.run(with_environments(found, builder_of(settings)))
+        catalog = _catalog(settings)
     except SettingsError as error:
         yield Finding(what="scripts", grade=Grade.ERROR, detail=str(error))
         return
-    yield from map(_script, catalog.scripts.values())
+    yield from _of_scripts(catalog.scripts.values())
     if not catalog.scripts:
         detail = f"{catalog.directory} holds no script yet."
         yield Finding(what="scripts", grade=Grade.WARNING, detail=detail)
     for warning in catalog.warnings:
         yield Finding(what="scripts", grade=Grade.WARNING, detail=warning)
+
+
+def _catalog(settings: Settings) -> Catalog:
+    found = ScriptsDirectory(settings=settings).load()
+    return asyncio.run(with_environments(found, builder_of(settings)))
+
+
+def _of_scripts(scripts: Iterable[Script]) -> Iterator[Finding]:
+    """One finding each, unless there are several; a script that is fine is found to be so."""
+    for script, found in doubts(scripts):
+        own = _script(script)
+        if own.grade is not Grade.OK or not found:
+            yield own
+        for doubt in found:
+            # Before its packages are there, nobody knows what is missing.
+            if doubt.fatal or script.problem != NOT_BUILT:
+                grade = Grade.BROKEN if doubt.fatal else Grade.WARNING
+                yield Finding(what=script.name, grade=grade, detail=doubt.sentence)
 
 
 def _script(script: Script) -> Finding:
