@@ -24,6 +24,7 @@ COMMANDS = (
     ("prepare", "mediator.cli.prepare", "Build the environments of scripts with dependencies."),
     ("new", "mediator.cli.new", "Write a script that works, and a ticket to try it on."),
     ("run", "mediator.cli.run", "Run a script once, here, as the mediator would."),
+    ("watch", "mediator.cli.watch", "Run a script as run does, and again whenever it is saved."),
     ("send", "mediator.cli.send", "Hand a ticket to a running mediator, as the shim would."),
     ("scripts", "mediator.cli.scripts", "List the scripts of a running mediator, or show one."),
     ("deliveries", "mediator.cli.deliveries", "List, show, retry and cancel deliveries."),
