@@ -19,6 +19,7 @@ to the others, or this parent would not be fit, so their objects begin as fresh 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
 import fcntl
@@ -54,6 +55,9 @@ CHANGING = (b"SCW_", b"MEDIATOR_")
 class NoTraceOfUs:
     """Ends a script: takes the frames of this program out of the traceback, for example."""
 
+    exit_code = -1
+    """what the process ends with, if it is already known"""
+
     def __enter__(self) -> None:
         """Nothing to do."""
 
@@ -63,9 +67,18 @@ class NoTraceOfUs:
         """Cut the traceback. The frame that called this adds nothing when it raises it again."""
         if error is not None:
             error.__traceback__ = without_us(error.__traceback__)
+        self.exit_code = plain_code(error)
         main = vars(sys.modules["__main__"])
         for name in ("__file__", "__cached__"):  # so does the interpreter when its program ends
             main.pop(name, None)
+
+
+def plain_code(error: BaseException | None) -> int:
+    """The exit code that follows for certain; -1 where the interpreter has more to say or do."""
+    code = error.code if type(error) is SystemExit else None
+    if error is None or (type(error) is SystemExit and code is None):
+        return 0
+    return code if type(code) is int and 0 <= code < 256 else -1
 
 
 def without_us(trace: TracebackType | None) -> TracebackType | None:
@@ -85,12 +98,14 @@ def become_script(found: Collection[str]) -> tuple[CodeType, dict[str, Any]]:
     launcher.prctl(launcher.SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     order = json.loads(os.pread(file, os.fstat(file).st_size, 0))
     begin_afresh(outputs)
+    atexit.register(end_quickly)  # the first one, so that it is called last
     problem = enter(order["directory"], found) or preload(order["preload"], launcher, outputs)
     report(file, {"problem": problem, "watch": list(watched())})
     launcher.prctl(launcher.SET_PARENT_DEATH_SIGNAL, 0, 0, 0, 0)
     if problem:
         os._exit(0)
     hide_environment()
+    PARENTS.update(sys.modules)
     fork = Fork(order["command"], launcher)
     try:
         launcher.run(socket.socket(fileno=control), fork.become)
@@ -234,6 +249,33 @@ def report(file: int, found: dict[str, Any]) -> None:
     os.close(file)
 
 
+def end_quickly() -> None:
+    """At the very end of a script: end the process without taking apart what was imported here.
+
+    To take that apart is to write to every page that is shared with the parent, which costs more
+    than all the rest of a short script (18 of 24 ms with Tufin's SDK). What the script itself has
+    made is taken apart. If the end is not a plain one, or if an object of the script has a
+    finaliser (an open file has), this does nothing: then the interpreter does it all.
+    """
+    code = no_trace_of_us.exit_code
+    if code < 0 or sys.flags.inspect or "PYTHONINSPECT" in os.environ:
+        return
+    for it in gc.get_objects():  # without those of the parent, which are frozen
+        if hasattr(type(it), "__del__"):
+            return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except Exception:  # noqa: BLE001 -- the interpreter will meet it again, and tell
+        return
+    for name, module in list(sys.modules.items()):
+        ours = name in PARENTS and name != "__main__"
+        if type(module) is type(sys) and not ours:
+            vars(module).clear()
+    gc.collect()
+    os._exit(code)
+
+
 def hide_environment() -> None:
     """Take the variables off the stack, where every process of this user can read them.
 
@@ -375,4 +417,6 @@ def new_main(script: str) -> dict[str, Any]:
 
 US = frozenset({__file__, __file__.replace("warm_parent", "warm_importlib_bootstrap")})
 """The files of this program."""
+PARENTS: set[str] = set()
+"""Names of the modules that were imported here."""
 no_trace_of_us = NoTraceOfUs()

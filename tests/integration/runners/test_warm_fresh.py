@@ -164,6 +164,20 @@ ENDS = {
     ),
     "faulthandler": "import faulthandler\nfaulthandler.enable()\nprint(faulthandler.is_enabled())",
     "destructor": "class A:\n    def __del__(self): print('gone')\na = A()",
+    "open file": "kept = open(1, 'w', closefd=False)\nkept.write('late')",
+    "open file in a module": "import module\nmodule.it = open(1, 'w', closefd=False)\n"
+    "module.it.write('late')",
+    "destructor in a module": "import module\nclass A:\n    def __del__(self): print('gone')\n"
+    "module.it = [A()]",
+    "finalizer": "import module, weakref\nclass A: pass\nmodule.it = a = A()\n"
+    "weakref.finalize(a, print, 'gone')",
+    "stdout replaced": "import io\nsys.stdout = io.StringIO()\nprint('lost')",
+    "stdout gone": "sys.stdout = None\nprint('lost')",
+    "exit handlers early": "import atexit\natexit._run_exitfuncs()\nprint('on')",
+    "exit in a child": "pid = os.fork()\nif pid == 0:\n    sys.exit('child')\n"
+    "print(os.waitpid(pid, 0)[1])\nsys.exit(2)",
+    "generator": "def f():\n    try:\n        yield\n    finally:\n        print('gone')\n"
+    "g = f()\nnext(g)",
     "warnings shown": (
         "import logging\nlogging.warning('careful')\nlogging.getLogger('a').error('b')"
     ),
