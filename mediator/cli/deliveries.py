@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from mediator.cli import options, printing
-from mediator.cli.client import Connection, connect
+from mediator.cli import finding, options, printing
+from mediator.cli.acting import CANCEL, RETRY, Wish, act
+from mediator.cli.client import connect
 from mediator.cli.delivery_news import follow_list, follow_output
 from mediator.cli.delivery_tables import COMFORTABLE, listing, stacked, whole
-from mediator.cli.failures import FAILED, USAGE, Failure, Refused
-from mediator.cli.printing import AsJson, say, show, show_json, visible
+from mediator.cli.printing import AsJson, say, show, show_json
 from mediator.cli.target import Target, find_target
 from mediator.model.deliveries import State
-
-LARGEST_PAGE = 500
-"""What the operator API gives at once."""
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     help="List, show, retry and cancel the deliveries of a running mediator.",
 )
-Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of deliveries.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids of deliveries.")]
 Script = Annotated[str | None, typer.Option("--script", metavar="NAME", help="Of this script.")]
 Event = Annotated[str | None, typer.Option("--event", metavar="EVENT", help="Only of this event.")]
 OfState = Annotated[State | None, typer.Option("--state", help="Only in this state.")]
@@ -41,6 +36,10 @@ Until = Annotated[
     str | None, typer.Option("--until", metavar="TIME", help=f"Received before, {_WHEN}.")
 ]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")]
+Most = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Only the newest so many.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 All = Annotated[bool, typer.Option("--all", help="All there are, whatever --limit says.")]
 Follow = Annotated[
     bool, typer.Option("--follow", "-f", help="Go on with what is new, until Ctrl-C.")
@@ -75,13 +74,11 @@ def list_(  # noqa: PLR0913 - one parameter an option
     of those that were printed.
     """
     target = find_target(config, url=url, token_file=token_file, ca_file=ca_file)
-    asked = {"script": script, "event": event, "state": state, "ticket": ticket}
-    asked |= {"since": as_instant(since), "until": as_instant(until)}
-    query = {name: value for name, value in asked.items() if value is not None}
+    query = _query(script, event, state, ticket, since=since, until=until)
     if follow:
         asyncio.run(follow_list(target, query, limit=limit, as_json=as_json))
         return
-    found = asyncio.run(_search(target, query, None if everything else limit))
+    found = asyncio.run(finding.search(target, query, None if everything else limit))
     if as_json:
         show_json(found)
         return
@@ -118,13 +115,18 @@ def show_(
         show(*whole(document))
 
 
-@app.command(
-    epilog="Example: mediator deliveries list --state dead --json | jq -r '.items[].id'"
-    " | xargs mediator deliveries retry"
-)
-def retry(
-    delivery_ids: Ids,
+@app.command(epilog="Example: mediator deliveries retry --script notify.py --since 2h")
+def retry(  # noqa: PLR0913 - one parameter an option
+    delivery_ids: Ids = None,
     *,
+    script: Script = None,
+    event: Event = None,
+    state: OfState = None,
+    ticket: Ticket = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Most = None,
+    yes: Yes = False,
     as_json: AsJson = False,
     url: options.Url = None,
     token_file: options.TokenFile = None,
@@ -133,16 +135,28 @@ def retry(
 ) -> None:
     """Make deliveries due now, with a fresh budget of attempts.
 
-    Each is told on a line of its own. Needs a token with the role operator.
+    Those with these ids, or all dead ones that the options say; --state says
+    another state. Each is told on a line of its own. Needs a token with the role
+    operator.
     """
     target = find_target(config, url=url, token_file=token_file, ca_file=ca_file)
-    _each(target, "retry", delivery_ids, as_json=as_json)
+    query = _query(script, event, state, ticket, since=since, until=until)
+    wish = Wish(ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json)
+    act(target, RETRY, wish)
 
 
 @app.command(epilog=f"Example: mediator deliveries cancel {_ID}")
-def cancel(
-    delivery_ids: Ids,
+def cancel(  # noqa: PLR0913 - one parameter an option
+    delivery_ids: Ids = None,
     *,
+    script: Script = None,
+    event: Event = None,
+    state: OfState = None,
+    ticket: Ticket = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Most = None,
+    yes: Yes = False,
     as_json: AsJson = False,
     url: options.Url = None,
     token_file: options.TokenFile = None,
@@ -151,11 +165,30 @@ def cancel(
 ) -> None:
     """End deliveries that wait, and stop those that run.
 
-    One that runs is still running in the answer: its script gets the grace
-    period of its policy. Needs a token with the role operator.
+    Those with these ids, or all pending ones that the options say; --state
+    running stops those that run. One that runs is still running in the answer:
+    its script gets the grace period of its policy. Needs a token with the role
+    operator.
     """
     target = find_target(config, url=url, token_file=token_file, ca_file=ca_file)
-    _each(target, "cancel", delivery_ids, as_json=as_json)
+    query = _query(script, event, state, ticket, since=since, until=until)
+    wish = Wish(ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json)
+    act(target, CANCEL, wish)
+
+
+def _query(
+    script: str | None,
+    event: str | None,
+    state: State | None,
+    ticket: str | None,
+    *,
+    since: str | None,
+    until: str | None,
+) -> dict[str, str]:
+    """What the options say, as the operator API wants it."""
+    asked = {"script": script, "event": event, "state": state, "ticket": ticket}
+    asked |= {"since": as_instant(since), "until": as_instant(until)}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def as_instant(text: str | None) -> str | None:
@@ -166,66 +199,6 @@ def as_instant(text: str | None) -> str | None:
         return text  # the mediator knows durations, and says what is wrong with the rest
 
 
-async def _search(target: Target, query: Mapping[str, str], limit: int | None) -> dict[str, Any]:
-    """Pages until there are `limit` deliveries, or no more; `next` says where it would go on."""
-    items: list[dict[str, Any]] = []
-    async with connect(target) as mediator:
-        after: str | None = None
-        while True:
-            size = LARGEST_PAGE if limit is None else min(LARGEST_PAGE, limit - len(items))
-            page = await _page(mediator, query, size, after)
-            items += page["items"]
-            after = page["next"]
-            if after is None or len(items) == limit:
-                return {"items": items, "next": after}
-
-
-async def _page(
-    mediator: Connection, query: Mapping[str, str], size: int, after: str | None
-) -> dict[str, Any]:
-    place = {} if after is None else {"after": after}
-    try:
-        return await mediator.get("/v1/deliveries", {**query, "limit": str(size), **place})
-    except Refused as error:
-        if error.answered == 400:  # every value of the query is one of an option
-            raise Failure(str(error), exit_code=USAGE) from error
-        raise
-
-
 async def _show(target: Target, delivery_id: str) -> dict[str, Any]:
     async with connect(target) as mediator:
-        return await mediator.get(_path(delivery_id))
-
-
-def _each(target: Target, verb: str, delivery_ids: list[str], *, as_json: bool) -> None:
-    """Do it to each; one that cannot be done does not stop the others."""
-    done, failures = asyncio.run(_do(target, verb, delivery_ids))
-    if as_json:
-        show_json({"items": done, "next": None})
-    else:
-        for document in done:
-            print(visible(f"{document['id']}  {document['state']}"))  # noqa: T201 - the output
-    for failure in failures:
-        say(str(failure))
-    if failures:
-        raise typer.Exit(failures[0].exit_code if not done else FAILED)
-
-
-async def _do(
-    target: Target, verb: str, delivery_ids: list[str]
-) -> tuple[list[dict[str, Any]], list[Refused]]:
-    done: list[dict[str, Any]] = []
-    failures: list[Refused] = []
-    async with connect(target) as mediator:
-        for delivery_id in delivery_ids:
-            try:
-                done.append(await mediator.post(f"{_path(delivery_id)}/{verb}"))
-            except Refused as error:
-                if error.answered in {401, 403}:  # it would be the same for the others
-                    raise
-                failures.append(error)
-    return done, failures
-
-
-def _path(delivery_id: str) -> str:
-    return f"/v1/deliveries/{quote(delivery_id, safe='')}"
+        return await mediator.get(finding.path(delivery_id))

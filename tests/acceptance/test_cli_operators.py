@@ -31,6 +31,7 @@ signal.pause()
 def mediator(tmp_path: Path) -> Iterator[Mediator]:
     made = Mediator(tmp_path)
     made.script("fail.py", FAIL)
+    made.script("other.py", FAIL)
     made.script("wait.py", WAIT)
     made.script("bad.py", "#!/no/such/interpreter\n")
     with made:
@@ -80,12 +81,12 @@ def test_scripts_are_listed_with_what_stops_them(mediator: Mediator) -> None:
     done = mediator.cli("scripts")
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line for line in done.stdout.splitlines()}
-    assert set(rows) == {"SCRIPT", "fail.py", "wait.py", "bad.py"}
+    assert set(rows) == {"SCRIPT", "fail.py", "other.py", "wait.py", "bad.py"}
     assert " ready " in rows["fail.py"]
     assert "not ready" in rows["bad.py"]
     assert "/no/such/interpreter" in rows["bad.py"]
     names = [item["name"] for item in json.loads(mediator.cli("scripts", "--json").stdout)["items"]]
-    assert sorted(names) == ["bad.py", "fail.py", "wait.py"]
+    assert sorted(names) == ["bad.py", "fail.py", "other.py", "wait.py"]
 
 
 def test_a_script_is_shown_with_its_policy_in_force(mediator: Mediator) -> None:
@@ -155,6 +156,66 @@ def test_one_that_cannot_be_retried_does_not_stop_the_others(mediator: Mediator)
         tried_twice(mediator, delivery_id)
 
 
+def test_all_that_a_search_finds_is_retried_the_oldest_first(mediator: Mediator) -> None:
+    failed = [send(mediator, "fail", str(number)) for number in range(3)]
+    other = send(mediator, "other")
+    for delivery_id in (*failed, other):
+        until(mediator, delivery_id, "dead")
+    done = mediator.cli("deliveries", "retry", "--script", "fail.py", "--since", "1h", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == failed
+    assert done.stderr.splitlines() == ["mediator: retry: 3 of 3 done"]
+    for delivery_id in failed:
+        tried_twice(mediator, delivery_id)
+        until(mediator, delivery_id, "dead")
+    assert shown(mediator, other)["attempts_made"] == 1
+    done = mediator.cli(
+        "deliveries", "retry", "--script", "fail.py", "--limit", "1", "-y", "--json"
+    )
+    assert [item["id"] for item in json.loads(done.stdout)["items"]] == failed[-1:]
+
+
+def test_many_are_cancelled_and_only_what_waits(mediator: Mediator) -> None:
+    running = [send(mediator, "wait", str(number)) for number in range(8)]
+    for delivery_id in running:
+        until(mediator, delivery_id, "running")
+    waiting = {send(mediator, "wait", f"waiting {number}") for number in range(20)}
+    done = mediator.cli("deliveries", "cancel", "--script", "wait.py", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.splitlines()) == {f"{name}  cancelled" for name in waiting}
+    assert len(listed(mediator, "--state", "running")) == len(running)
+
+
+def test_nothing_is_done_to_many_unasked(mediator: Mediator) -> None:
+    delivery_id = send(mediator, "fail")
+    until(mediator, delivery_id, "dead")
+    line = refused(mediator.cli("deliveries", "retry", "--script", "fail.py"), 64)
+    assert "this would retry 1 dead delivery; --yes does it" in line
+    assert "say which deliveries" in refused(mediator.cli("deliveries", "retry", "--yes"), 64)
+    both = mediator.cli("deliveries", "retry", delivery_id, "--state", "dead")
+    assert "not both" in refused(both, 64)
+    assert "neither a time" in refused(
+        mediator.cli("deliveries", "retry", "--since", "bla", "--yes"), 64
+    )
+    assert shown(mediator, delivery_id)["attempts_made"] == 1
+
+
+def test_to_nothing_nothing_is_done(mediator: Mediator) -> None:
+    done = mediator.cli("deliveries", "retry", "--script", "fail.py")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "mediator: retry: 0 of 0 done\n"
+    done = mediator.cli("deliveries", "retry", "--script", "fail.py", "--json")
+    assert json.loads(done.stdout) == {"items": [], "next": None}
+
+
+def test_a_viewer_does_nothing_to_many(mediator: Mediator) -> None:
+    until(mediator, send(mediator, "fail"), "dead")
+    viewer = ["--token-file", "viewer.token", "--yes"]
+    done = mediator.cli("deliveries", "retry", "--state", "dead", *viewer)
+    assert (done.returncode, done.stdout) == (77, "")
+    assert "needs the role operator" in done.stderr
+
+
 def test_a_running_delivery_is_cancelled_and_an_ended_one_is_not(mediator: Mediator) -> None:
     delivery_id = send(mediator, "wait")
     until(mediator, delivery_id, "running")
@@ -176,7 +237,7 @@ def test_a_viewer_looks_and_does_not_touch(mediator: Mediator) -> None:
     assert mediator.cli("deliveries", "show", delivery_id, *viewer).returncode == 0
     for verb in ("retry", "cancel"):
         line = refused(mediator.cli("deliveries", verb, delivery_id, "nope", *viewer), 77)
-        assert "may only look" in line
+        assert "needs the role operator" in line
     assert shown(mediator, delivery_id)["attempts_made"] == 1
 
 
