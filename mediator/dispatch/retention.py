@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 RESENDS = timedelta(hours=1)
 """How long after its end a delivery is kept at least: its caller may still send it again."""
 EVERY = timedelta(minutes=1)
-PAUSE = timedelta(milliseconds=50)
+PAUSE = timedelta(milliseconds=100)
 """Between two removals, for those who hand over meanwhile."""
 
 

@@ -17,8 +17,8 @@ from mediator.storage.port import Kept
 from mediator.storage.states import in_state
 from mediator.storage.tables import attempts, deliveries, tickets
 
-MOST_AT_ONCE = 500
-"""Deliveries in one transaction."""
+MOST_AT_ONCE = 200
+"""Deliveries in one transaction, which then takes some 25 ms."""
 LARGEST_AT_ONCE = 8 * 2**20
 """Bytes of tickets and outputs in one transaction, the last delivery's aside."""
 _LAST_SEQ = 2**63 - 1
