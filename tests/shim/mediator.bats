@@ -164,6 +164,23 @@ until_seen() { # file
     ((status == 7))
 }
 
+@test "tickets of the spool are taken, also those of interactive scripts" {
+    local spool=$BATS_TEST_TMPDIR/spool
+    mkdir "$spool"
+    as notify
+    call MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=2 MEDIATOR_SPOOL_DIR="$spool" SCW_EVENT=ADVANCE -- kept \
+        <"$samples/trigger_advance.xml"
+    ((status == 75))
+    as slow
+    call MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=2 MEDIATOR_SPOOL_DIR="$spool" SCW_EVENT=ADVANCE \
+        <"$samples/trigger_advance.xml"
+    ((status == 75))
+    as notify
+    call MEDIATOR_SPOOL_DIR="$spool" SCW_EVENT=ADVANCE -- own <"$samples/trigger_advance.xml"
+    ((status == 0))
+    [[ $said == *"spool: 2 sent, 0 still kept" ]]
+}
+
 @test "--self-test" {
     as securechange-shim
     call -- --self-test </dev/null

@@ -153,11 +153,7 @@ good_conf() { # [line]...: settings that pass the check, and these lines
     refused "MEDIATOR_CA_FILE: $directory/none.pem cannot be read"
 }
 
-@test "a spool directory is refused in plain words: this version keeps no tickets" {
-    good_conf MEDIATOR_SPOOL_DIR=/tmp
-    refused "line 4: MEDIATOR_SPOOL_DIR is not for this version"
-    good_conf
-    run --separate-stderr env -i PATH= MEDIATOR_SPOOL_DIR=/tmp "$bash" "$directory/notify" </dev/null
-    ((status == 78))
-    [[ $stderr == *"MEDIATOR_SPOOL_DIR is not for this version"* ]]
+@test "a relative spool starts from the settings' directory" {
+    printf '%s\n' MEDIATOR_SPOOL_DIR=spool >"$conf"
+    [[ $(loaded MEDIATOR_SPOOL_DIR) == "$directory/spool" ]]
 }
