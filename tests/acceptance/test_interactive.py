@@ -84,7 +84,7 @@ class TestAnswers:
         self, client: Client
     ) -> None:
         answer = await client.hand_over(Handover(script="talks"))
-        assert answer.status == 409
+        assert answer.status == 502
         assert "limits.output" in answer.detail
 
     async def test_a_trigger_is_waited_for_when_asked(self, client: Client) -> None:

@@ -23,8 +23,12 @@ OK = "#!/bin/sh\nexit 0\n"
 
 
 def interactive(text: str, *, kind: str = "condition", **policy: str) -> str:
-    """A Python script of an interactive kind; `policy` are TOML values."""
-    keys = "".join(f"# {key} = {value}\n" for key, value in policy.items())
+    """A Python script of an interactive kind; `policy` are TOML values.
+
+    Whatever it prints is an answer, unless the policy says otherwise.
+    """
+    stated = {"answer": "[]", **policy}
+    keys = "".join(f"# {key} = {value}\n" for key, value in stated.items())
     return (
         "#!/usr/bin/env python3\n# /// script\n# [tool.mediator]\n"
         f'# kind = "{kind}"\n{keys}# ///\n{text}\n'
