@@ -6,8 +6,10 @@ schemathesis makes the requests: valid ones, broken ones, and sequences of them.
 from __future__ import annotations
 
 import subprocess
+import sys
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,7 +50,7 @@ schema = schemathesis.openapi.from_dict(description())
 def test_every_answer_is_as_described(shared: Mediator, credentials: list[str]) -> None:
     run = subprocess.run(
         [
-            "schemathesis",
+            str(Path(sys.executable).with_name("schemathesis")),
             "run",
             f"{shared.url}/v1/openapi.json",
             "--max-examples=8",
