@@ -48,6 +48,16 @@ SCRIPTS = {
         "exit 3",
         'fallback = { on = ["timeout"], stdout_file = "false.xml" }',
     ),
+    "wrong-late-only": script(
+        "condition",
+        "echo '<tasks/>'",
+        'fallback = { on = ["timeout"], stdout_file = "false.xml" }',
+    ),
+    "late-error-only": script(
+        "condition",
+        "exec sleep 600",
+        'timeout = "1s"\n# fallback = { on = ["error"], stdout_file = "false.xml" }',
+    ),
     "no-file": script("condition", "true", FALLBACK.replace("false.xml", "none.xml")),
     "bad-file": script("condition", "true", FALLBACK.replace("false.xml", "tasks.xml")),
     "trigger-but": script("trigger", "true", FALLBACK),
@@ -143,17 +153,31 @@ async def test_a_fallback_is_told_logged_and_counted(mediator: Mediator) -> None
     assert delivery["attempts"][0]["outcome"] == "bad_answer"
 
 
-def test_a_fallback_for_time_outs_alone_does_not_hide_an_error(mediator: Mediator) -> None:
-    assert mediator.shim("late-only", "7", stdin=TICKET).returncode == 3
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        pytest.param("late-only", 3, id="an exit code, where it is for time-outs alone"),
+        pytest.param("wrong-late-only", 70, id="a wrong answer, where it is for time-outs alone"),
+        pytest.param("late-error-only", 75, id="a time-out, where it is for errors alone"),
+    ],
+)
+def test_a_fallback_does_not_hide_what_it_is_not_for(
+    mediator: Mediator, name: str, code: int
+) -> None:
+    done = mediator.shim(name, "7", stdin=TICKET)
+    assert (done.returncode, done.stdout) == (code, b"")
 
 
 @pytest.mark.parametrize("test", ["the button", "the word"])
-def test_a_test_hears_the_truth_and_no_fallback(mediator: Mediator, test: str) -> None:
+@pytest.mark.parametrize(("name", "code"), [("fails-but", 3), ("wrong-but", 70), ("late-but", 75)])
+def test_a_test_hears_the_truth_and_no_fallback(
+    mediator: Mediator, name: str, code: int, test: str
+) -> None:
     if test == "the button":
-        done = mediator.shim("fails-but", stdin=b"<ticket_info/>", event="TEST")
+        done = mediator.shim(name, stdin=b"<ticket_info/>", event="TEST")
     else:
-        done = mediator.shim("fails-but", "test", stdin=b"", event="")
-    assert done.returncode == 3
+        done = mediator.shim(name, "test", stdin=b"", event="")
+    assert (done.returncode, done.stdout) == (code, b"")
 
 
 @pytest.mark.parametrize(
@@ -211,6 +235,9 @@ async def test_a_deadline_can_be_stated_per_kind(tmp_path: Path) -> None:
     with made:
         async with Client(made.url) as client:
             late = await client.hand_over(Handover(script="late", body=TICKET))
-            policy = (await client.get("/v1/scripts/patient")).json()["policy"]
+            timeouts = {
+                name: (await client.get(f"/v1/scripts/{name}")).json()["policy"]["timeout"]
+                for name in ("late", "patient")
+            }
     assert late.status == 504
-    assert policy["timeout"] == "30s"
+    assert timeouts == {"late": "1s", "patient": "30s"}
