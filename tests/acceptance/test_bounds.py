@@ -100,3 +100,23 @@ async def test_intake_stops_before_the_disk_is_full_and_what_is_kept_goes_on(
                 lambda: client.hand_over(handover("ok.sh", 2)), until=lambda a: a.status == 202
             )
             assert (await client.get("/readyz", token=None)).status == 200
+
+
+async def test_an_event_for_which_there_is_room_only_in_part_is_not_kept_at_all(
+    tmp_path: Path,
+) -> None:
+    mediator = gated(tmp_path, most_pending=2)
+    routes = "routes: [{scripts: [a.sh, b.sh]}]\n"
+    mediator.config.write_text(mediator.config.read_text() + routes)
+    body = b"<ticket_info><id>70</id></ticket_info>"
+    event = Handover(path="/v1/events", body=body, idempotency_key="event-70")
+    with mediator:
+        async with Client(mediator.url) as client:
+            await one_runs_and_wait(client, "a.sh")
+            refused(await client.hand_over(event), 503, "store.most_pending ")
+            assert (await client.get("/v1/deliveries?ticket=70")).json()["items"] == []
+            (tmp_path / "gate").touch()
+            taken = await eventually(
+                lambda: client.hand_over(event), until=lambda answer: answer.status == 202
+            )
+    assert [delivery["script"] for delivery in taken.json()["deliveries"]] == ["a.sh", "b.sh"]
