@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mediator.metrics import Metrics
+from mediator.metrics.snapshot import Snapshot
 from mediator.model.durations import format_duration
 from mediator.model.kinds import ANSWERS, ROOTS, Kind
 from mediator.model.policies import Policy, StatedPolicy, resolve
@@ -95,17 +96,19 @@ def kind_rows() -> Iterator[tuple[str, ...]]:
 
 def metric_rows() -> Iterator[tuple[str, ...]]:
     """A row for each metric, by the name that Prometheus knows."""
-    metrics = Metrics()
-    families = {family.name: family for family in metrics.registry.collect()}
-    labels = {
-        value._name: value._labelnames  # noqa: SLF001 - the library tells it nowhere else
-        for value in vars(metrics).values()
-        if isinstance(value, MetricWrapperBase)
-    }
-    for name, family in sorted(families.items()):
+    registry = Metrics().registry
+    labels: dict[str, tuple[str, ...]] = {}
+    for collector in list(registry._collector_to_names):  # noqa: SLF001 - told nowhere else
+        if isinstance(collector, MetricWrapperBase):
+            labels[collector._name] = collector._labelnames  # noqa: SLF001 - the same
+        elif isinstance(collector, Snapshot):
+            labels[collector.name] = collector.labels
+    for family in sorted(registry.collect(), key=lambda family: family.name):
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-        named = " ".join(f"`{label}`" for label in labels.get(name, ()))
-        yield f"`{name}{suffix}`", family.type, named or "-", family.documentation
+        found = {label for sample in family.samples for label in sample.labels}
+        named = " ".join(f"`{label}`" for label in labels.get(family.name, sorted(found)))
+        words = family.documentation.rstrip(".")
+        yield f"`{family.name}{suffix}`", family.type, named or "-", f"{words}."
 
 
 def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:

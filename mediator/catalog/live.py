@@ -105,7 +105,7 @@ class LiveScripts:
             except SettingsError as error:
                 self._directory_gone(error)
             except Exception:  # noqa: BLE001 - whatever is wrong, the next look may be better
-                self._metrics.reloads.labels("failed").inc()
+                self._metrics.catalog.reloads.labels("failed").inc()
                 _log.exception("scripts not reloaded")
 
     async def _keep_looking(self) -> None:
@@ -130,7 +130,7 @@ class LiveScripts:
         read = {script.need for script in scripts if script.need and script.name in look.read}
         await self._environments.want(needs, again=read)
         if look.read:
-            self._metrics.reloads.labels("ok").inc()
+            self._metrics.catalog.reloads.labels("ok").inc()
         self._look, self._gone_since = look, None
         self._put_in_force()
 
@@ -166,7 +166,7 @@ class LiveScripts:
         now = time.monotonic()
         if self._gone_since is None:
             self._gone_since = now
-            self._metrics.reloads.labels("failed").inc()
+            self._metrics.catalog.reloads.labels("failed").inc()
             _log.error("scripts not reloaded", reason=error.detail)
         brief, self._look = now - self._gone_since < QUIET, None
         scripts = {

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import structlog
 
+from mediator.daemon.lag import watch_lag
 from mediator.daemon.listening import listeners
 from mediator.daemon.parts import assemble
 from mediator.errors import MediatorError
@@ -52,9 +53,12 @@ class Daemon:
             stack.push_async_callback(_end, following)
             cleaning = asyncio.create_task(self._parts.cleaner.run(), name="cleaner")
             stack.push_async_callback(_end, cleaning)
+            lag = watch_lag(self._parts.metrics.process.lag.observe)
+            watching = asyncio.create_task(lag, name="watch over the event loop")
+            stack.push_async_callback(_end, watching)
             _log.info("ready", **fields)
             ready(fields)
-            await self._until_stopped(dispatching, following, cleaning)
+            await self._until_stopped(dispatching, following, cleaning, watching)
             await self._drain(dispatching)
         _log.info("stopped")
 

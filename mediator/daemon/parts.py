@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import uuid_utils
 
@@ -21,11 +22,13 @@ from mediator.dispatch.slots import Slots
 from mediator.dispatch.warming import warm_ahead
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
+from mediator.metrics.catalog import PARENTS
 from mediator.model.signatures import Key, Verifier
 from mediator.runners.live import LiveOutputs
 from mediator.runners.warm import WarmRunner
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.settings.tree import Auth, Settings
+from mediator.storage.measured import MeasuredStore
 from mediator.storage.port import DeliveryStore
 from mediator.storage.store import SqliteStore
 from mediator.web.bounds import Bounds
@@ -43,6 +46,7 @@ class Parts:
     dispatcher: Dispatcher
     cleaner: Cleaner
     services: Services
+    metrics: Metrics
     keep_warm: Callable[[], None]
     """gets ready what scripts are forks of; does nothing before the runner has started"""
 
@@ -51,13 +55,15 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     """Make the parts. Reads the secrets; raises `SettingsError` when one is not there."""
     secrets = read_secrets(settings.auth)
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
-    store = SqliteStore(settings.store.path)
+    store = MeasuredStore(SqliteStore(settings.store.path), metrics)
     scripts = _scripts(settings, metrics, environ)
     runner = WarmRunner(settings.dispatch.work_directory)
     scripts.listen(lambda _: store.notices.work())
     keep_warm = _keep_warm(scripts, runner, dict(environ))
     scripts.listen(lambda _: keep_warm())
+    scripts.listen(lambda _: _know(scripts, metrics))
     slots = _slots(settings, metrics)
+    _show_limits(settings, runner, metrics)
     maker = AttemptMaker(
         store=store,
         runner=runner,
@@ -72,7 +78,6 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         scripts=scripts,
         slots=slots,
         maker=maker,
-        metrics=metrics,
         clock=clock,
     )
     cleaner = Cleaner(
@@ -106,6 +111,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         dispatcher=dispatcher,
         cleaner=cleaner,
         services=services,
+        metrics=metrics,
         keep_warm=keep_warm,
     )
 
@@ -128,12 +134,23 @@ def _scripts(settings: Settings, metrics: Metrics, environ: Mapping[str, str]) -
 def _slots(settings: Settings, metrics: Metrics) -> Slots:
     trigger, interactive = settings.dispatch.slots, settings.dispatch.interactive_slots
     slots = Slots(trigger=trigger, interactive=interactive)
-    metrics.slots.labels("trigger").set(trigger)
-    metrics.slots.labels("interactive").set(interactive)
-    running = metrics.running
-    running.labels("trigger").set_function(lambda: slots.running(interactive=False))
-    running.labels("interactive").set_function(lambda: slots.running(interactive=True))
+    for kind, size in ((False, trigger), (True, interactive)):
+        running = partial(slots.running, interactive=kind)
+        metrics.backlog.slots(interactive=kind, size=size, running=running)
     return slots
+
+
+def _show_limits(settings: Settings, runner: WarmRunner, metrics: Metrics) -> None:
+    metrics.backlog.most_pending.set(settings.store.most_pending)
+    metrics.backlog.most_pending_per_script.set(settings.store.most_pending_per_script)
+    metrics.store.floor.set(settings.store.disk_floor)
+    for state in PARENTS:
+        metrics.catalog.parents(state, partial(runner.parents, state))
+
+
+def _know(scripts: LiveScripts, metrics: Metrics) -> None:
+    found = scripts.catalog.scripts
+    metrics.know({name: script.policy.kind.interactive for name, script in found.items()})
 
 
 def _verifier(auth: Auth, secrets: Secrets) -> Verifier:

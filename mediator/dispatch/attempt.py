@@ -78,7 +78,7 @@ class AttemptMaker:
         ended = await self._run(claim, script, policy, stop)
         verdict = self._verdict(ended, claim, policy, stop)
         state = await self._record(claim, ended, verdict, sha256=script.sha256)
-        self._count(claim, ended, state, (self.clock.now() - started).total_seconds())
+        self._count(claim, ended, state, policy=policy, started=started)
         _tell(log, ended, verdict, state)
 
     async def put_back(self, claim: Claim) -> None:
@@ -135,21 +135,27 @@ class AttemptMaker:
         return await recording(self.store.finish, finish)
 
     def _not_recorded(self, call: RetryCallState) -> None:
-        self.metrics.store_errors.inc()
         problem = call.outcome and call.outcome.exception()
         _log.error("attempt not recorded yet", reason=str(problem), tries=call.attempt_number)
 
     def _starting(self, claim: Claim, started: datetime) -> None:
         if claim.number == 1:
-            waited = (started - claim.delivery.received).total_seconds()
-            self.metrics.delay.labels(claim.delivery.script).observe(max(0.0, waited))
+            self.metrics.attempts.started(claim.delivery, started)
 
-    def _count(self, claim: Claim, ended: Ended, state: State | None, seconds: float) -> None:
-        script = claim.delivery.script
-        self.metrics.attempts.labels(script, ended.outcome).inc()
-        self.metrics.duration.labels(script).observe(max(0.0, seconds))
+    def _count(
+        self,
+        claim: Claim,
+        ended: Ended,
+        state: State | None,
+        *,
+        policy: Policy,
+        started: datetime,
+    ) -> None:
+        now = self.clock.now()
+        seconds = (now - started).total_seconds()
+        self.metrics.attempts.attempted(claim.delivery, ended, policy=policy, seconds=seconds)
         if state is not None and state.ended:
-            self.metrics.ended.labels(script, state).inc()
+            self.metrics.attempts.ended(claim.delivery, state, now)
 
 
 def _bound(claim: Claim) -> structlog.typing.FilteringBoundLogger:

@@ -21,7 +21,6 @@ from mediator.dispatch.housekeeping import LEASE, Housekeeping
 from mediator.dispatch.retrying import call_state
 from mediator.dispatch.slots import Slots, ordered
 from mediator.errors import StoreUnavailable
-from mediator.metrics import Metrics
 from mediator.model.deliveries import Claim
 from mediator.storage.port import Appetite, DeliveryStore
 
@@ -57,7 +56,6 @@ class Dispatcher:
         scripts: Scripts,
         slots: Slots,
         maker: AttemptMaker,
-        metrics: Metrics,
         clock: Clock,
     ) -> None:
         self.owner = owner
@@ -65,12 +63,9 @@ class Dispatcher:
         self._scripts = scripts
         self._slots = slots
         self._maker = maker
-        self._metrics = metrics
         self._clock = clock
         self._stops: Stops = {}
-        self._house = Housekeeping(
-            owner=owner, store=store, stops=self._stops, metrics=metrics, clock=clock
-        )
+        self._house = Housekeeping(owner=owner, store=store, stops=self._stops, clock=clock)
         self._stopping = False
         self._cutting = False
         self._running: asyncio.Task[None] | None = None
@@ -121,7 +116,6 @@ class Dispatcher:
                     patience.reset()
                 except StoreUnavailable as error:
                     idle = patience.next()
-                    self._metrics.store_errors.inc()
                     _log.error("store unavailable", reason=error.detail, retry_in_seconds=idle)
                 await self._store.notices.wait_for_work(idle)
 

@@ -11,7 +11,6 @@ import structlog
 from mediator.clock import Clock
 from mediator.dispatch.attempt import Stops
 from mediator.errors import StoreUnavailable
-from mediator.metrics import Metrics
 from mediator.storage.port import DeliveryStore
 
 _log = structlog.get_logger()
@@ -29,7 +28,6 @@ class Housekeeping:
     store: DeliveryStore
     stops: Stops
     """what runs here"""
-    metrics: Metrics
     clock: Clock
     every: timedelta = EVERY
     recovered: bool = False
@@ -43,7 +41,6 @@ class Housekeeping:
                 await self.renew()
                 await self.recover()
             except StoreUnavailable as error:
-                self.metrics.store_errors.inc()
                 _log.error("leases not renewed", reason=error.detail)
 
     async def renew(self) -> None:
@@ -60,8 +57,7 @@ class Housekeeping:
         """End what is late, and put back what was lost: also what an error here left behind."""
         now = self.clock.now()
         await self.store.expire(now=now)
-        count = await self.store.recover(self.owner, now=now)
+        recovered = await self.store.recover(self.owner, now=now)
         self.recovered = True
-        self.metrics.recovered.inc(count)
-        if count:
-            _log.warning("deliveries recovered that a mediator lost", count=count)
+        if recovered:
+            _log.warning("deliveries recovered that a mediator lost", count=len(recovered))

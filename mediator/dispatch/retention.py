@@ -48,7 +48,6 @@ class Cleaner:
             try:
                 await self.clean()
             except StoreUnavailable as error:
-                self.metrics.store_errors.inc()
                 _log.error("deliveries not removed", reason=error.detail)
             await asyncio.sleep(self.every.total_seconds())
 
@@ -58,7 +57,7 @@ class Cleaner:
             removed = 0
             while count := await self.store.remove(kept):
                 removed += count
-                self.metrics.removed.labels(kept.state).inc(count)
+                self.metrics.attempts.removed.labels(kept.state).inc(count)
                 await asyncio.sleep(self.pause.total_seconds())
             if removed:
                 _log.info("deliveries removed", state=str(kept.state), count=removed)

@@ -158,6 +158,20 @@ class Delivery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Fate:
+    """What became of a delivery without an attempt having told it."""
+
+    id: str
+    script: str
+    event: str
+    interactive: bool
+    state: State
+    """the state it is in now"""
+    budget_start: datetime
+    """when it was accepted, or an operator had it made again"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """A delivery that this dispatcher may run now, with what it needs to run it."""
 

@@ -162,6 +162,15 @@ class _Place:
     """when the next one may be started, in the loop's time"""
     needed: float = 0.0
 
+    @property
+    def state(self) -> str:
+        """One of starting, ready and failed; empty: there is none, and nothing is wrong."""
+        if self.parent is not None:
+            return "ready"
+        if self.starting is not None:
+            return "starting"
+        return "failed" if self.problem else ""
+
 
 @dataclass(slots=True)
 class Parents:
@@ -206,6 +215,10 @@ class Parents:
         if self._ready(kind) is None and place.starting is not None:
             await asyncio.wait({place.starting})
         return place.problem
+
+    def count(self, state: str) -> int:
+        """How many are in this state: starting, ready or failed. Any thread may ask."""
+        return sum(place.state == state for place in list(self._places.values()))
 
     async def close(self) -> None:
         """End them all. No attempt may be running."""

@@ -34,6 +34,10 @@ class WarmRunner(ProcessRunner):
             return ""
         return await self._parents.prepare(Kind.of(run.warm, run.environment))
 
+    def parents(self, state: str) -> int:
+        """How many interpreters to fork from are in this state: starting, ready or failed."""
+        return self._parents.count(state)
+
     async def close(self) -> None:
         """Kill what still runs, end what it was forked from, and remove every directory."""
         await super().close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
@@ -17,7 +16,7 @@ from sqlalchemy import (
 )
 
 from mediator.model.attempts import Outcome
-from mediator.model.deliveries import State
+from mediator.model.deliveries import Fate, State
 from mediator.storage.states import PENDING, RUNNING
 from mediator.storage.tables import attempts, deliveries
 
@@ -43,17 +42,15 @@ def renew(
     return frozenset(id_ for id_ in running if held.get(id_, True))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recovered:
-    """What was put back."""
-
-    count: int
-    """deliveries whose attempt was lost"""
-    ended: tuple[str, ...]
-    """the ids of those among them that are not tried again"""
+_FATE = (_c.id, _c.script, _c.event, _c.interactive, _c.budget_start)
+"""The columns that tell whose fate it is."""
 
 
-def recover(conn: Connection, owner: str, *, now: datetime, alone: bool) -> Recovered:
+def _fate(row: RowMapping, state: State) -> Fate:
+    return Fate(**{column.name: row[column.name] for column in _FATE}, state=state)
+
+
+def recover(conn: Connection, owner: str, *, now: datetime, alone: bool) -> list[Fate]:
     """Put back what dispatchers held and lost: that whose lease ran out, `owner`'s own as well.
 
     `alone`: nobody else can be alive (the store is locked for one mediator), so that what another
@@ -62,11 +59,9 @@ def recover(conn: Connection, owner: str, *, now: datetime, alone: bool) -> Reco
     lost = or_(_c.lease.is_(None), _c.lease < now)
     if alone:
         lost = or_(lost, _c.owner != owner)
-    query = select(_c.seq, _c.id, _c.attempts_made, _c.losses, _c.stop_asked, _c.last_error)
+    query = select(*_FATE, _c.seq, _c.attempts_made, _c.losses, _c.stop_asked, _c.last_error)
     rows = list(conn.execute(query.where(RUNNING, lost).with_for_update()).mappings())
-    states = [_put_back(conn, row, now) for row in rows]
-    ended = tuple(row["id"] for row, state in zip(rows, states, strict=True) if state.ended)
-    return Recovered(count=len(rows), ended=ended)
+    return [_fate(row, _put_back(conn, row, now)) for row in rows]
 
 
 _LOST = "the mediator stopped while this attempt ran; how it ended is unknown"
@@ -106,7 +101,7 @@ def _after_loss(row: RowMapping, losses: int) -> tuple[State, str]:
     return State.PENDING, _LOST
 
 
-_LATE = select(_c.id).where(
+_LATE = select(*_FATE).where(
     PENDING, _c.interactive == bindparam("kind"), _c.expires <= bindparam("now")
 )
 _GIVE_UP = (
@@ -121,9 +116,10 @@ _GIVE_UP = (
 )
 
 
-def expire(conn: Connection, *, now: datetime) -> list[str]:
+def expire(conn: Connection, *, now: datetime) -> list[Fate]:
     """Cancel interactive deliveries that have not started while their caller waited."""
-    late = list(conn.execute(_LATE, {"now": now, "kind": True}).scalars())
+    rows = conn.execute(_LATE, {"now": now, "kind": True}).mappings()
+    late = [_fate(row, State.CANCELLED) for row in rows]
     if late:
-        conn.execute(_GIVE_UP, {"ids": late, "now": now})
+        conn.execute(_GIVE_UP, {"ids": [fate.id for fate in late], "now": now})
     return late

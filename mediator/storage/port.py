@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Protocol
 
 from mediator.model.attempts import Ended
-from mediator.model.deliveries import Accepted, Claim, Delivery, NewDelivery, State, Verdict
+from mediator.model.census import Census
+from mediator.model.deliveries import Accepted, Claim, Delivery, Fate, NewDelivery, State, Verdict
 from mediator.storage.notices import Notices
 
 
@@ -143,15 +144,15 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def recover(self, owner: str, *, now: datetime) -> int:
+    async def recover(self, owner: str, *, now: datetime) -> Sequence[Fate]:
         """Put back what others held and lost, and what `owner` itself has not renewed.
 
-        Returns how many deliveries.
+        Returns what became of each: it is pending again, or was given up.
         """
         ...
 
-    async def expire(self, *, now: datetime) -> int:
-        """Cancel interactive deliveries whose caller no longer waits; returns how many."""
+    async def expire(self, *, now: datetime) -> Sequence[Fate]:
+        """Cancel interactive deliveries whose caller no longer waits; returns which."""
         ...
 
     async def next_due(self, scripts: Collection[str], *, after: datetime) -> datetime | None:
@@ -196,6 +197,14 @@ class DeliveryStore(Protocol):
 
     async def backlog(self) -> Backlog:
         """Counts for metrics."""
+        ...
+
+    async def census(self, *, now: datetime) -> Census:
+        """How many deliveries there are, by script and state; takes time in proportion."""
+        ...
+
+    async def size(self) -> int | None:
+        """Bytes of the database; None: it cannot tell."""
         ...
 
     async def waiting(self) -> Mapping[str, int]:

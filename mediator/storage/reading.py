@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, false, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, false, func, select, text
 
 from mediator.model.attempts import Attempt
+from mediator.model.census import Calls, Census, Waiting
 from mediator.model.deliveries import Delivery
+from mediator.storage.columns import Instant
 from mediator.storage.port import Backlog, Search
 from mediator.storage.rows import DELIVERY, SUMMARY, one, to_attempt, to_delivery
 from mediator.storage.states import DEAD, PENDING, RUNNING, in_state
@@ -83,6 +86,65 @@ _WAITING = (
 def waiting(conn: Connection) -> dict[str, int]:
     """Script → its pending deliveries, without interactive ones."""
     return {script: count for script, count in conn.execute(_WAITING)}  # noqa: C416 - rows
+
+
+_OLDEST = select(_c.received).where(PENDING).order_by(_c.seq).limit(1)
+_WAITING_GROUPS = (
+    select(
+        _c.script,
+        _c.interactive,
+        func.count().label("pending"),
+        func.count().filter(_c.due > bindparam("now", type_=Instant)).label("retrying"),
+        func.min(_c.due, type_=Instant).label("first_due"),
+    )
+    .where(PENDING)
+    .group_by(_c.interactive, _c.script)
+)
+_ENDED = select(_c.state, func.count()).where(_c.ended.is_not(None)).group_by(_c.state)
+
+
+def census(conn: Connection, *, now: datetime) -> Census:
+    """How many deliveries there are, by script and state.
+
+    It walks through the index of each state, which takes some 0.4 s for a million deliveries of
+    which a quarter is dead: of those it reads the rows.
+    """
+    return Census(
+        waiting=[
+            Waiting(
+                calls=(row.script, row.interactive),
+                pending=row.pending,
+                retrying=row.retrying,
+                first_due=row.first_due,
+            )
+            for row in conn.execute(_WAITING_GROUPS, {"now": now})
+        ],
+        oldest_pending=conn.execute(_OLDEST).scalar(),
+        running=_by_calls(conn, RUNNING),
+        dead=_by_calls(conn, DEAD),
+        ended={state: count for state, count in conn.execute(_ENDED)},  # noqa: C416 - rows
+    )
+
+
+def _by_calls(conn: Connection, condition: ColumnElement[bool]) -> Mapping[Calls, int]:
+    # By seq first, in the index of the state: an index on scripts would lead past all that ended.
+    found: Select[tuple[str, bool]] = select(_c.script, _c.interactive).where(condition)
+    rows = found.order_by(_c.seq).subquery()
+    query = select(rows.c.script, rows.c.interactive, func.count())
+    grouped = query.group_by(rows.c.script, rows.c.interactive)
+    return {(script, interactive): count for script, interactive, count in conn.execute(grouped)}
+
+
+_SIZES = {
+    "sqlite": "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+    "postgresql": "SELECT pg_database_size(current_database())",
+}
+
+
+def size(conn: Connection) -> int:
+    """Bytes of the database, with what is unused in it; a log that is not in it yet aside."""
+    found: int = conn.execute(text(_SIZES[conn.dialect.name])).scalar_one()
+    return found
 
 
 def _count(conn: Connection, condition: ColumnElement[bool]) -> int:

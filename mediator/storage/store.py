@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, column, table, update
 
-from mediator.model.deliveries import Accepted, Claim, Delivery, NewDelivery, Repeat, State
+from mediator.model.census import Census
+from mediator.model.deliveries import Accepted, Claim, Delivery, Fate, NewDelivery, Repeat, State
 from mediator.storage import (
     accepting,
     claiming,
@@ -84,19 +85,19 @@ class SqliteStore:
         """Extend leases; the ids that are to be stopped."""
         return await self._write(lambda conn: leases.renew(conn, owner, running, lease=lease))
 
-    async def recover(self, owner: str, *, now: datetime) -> int:
+    async def recover(self, owner: str, *, now: datetime) -> Sequence[Fate]:
         """Put back what was lost. The file has one holder: what others held is lost."""
         recovered = await self._write(lambda conn: leases.recover(conn, owner, now=now, alone=True))
-        if recovered.count:
-            self.notices.ended(recovered.ended)
+        if recovered:
+            self.notices.ended([fate.id for fate in recovered if fate.state.ended])
             self.notices.work()
-        return recovered.count
+        return recovered
 
-    async def expire(self, *, now: datetime) -> int:
+    async def expire(self, *, now: datetime) -> Sequence[Fate]:
         """Cancel interactive deliveries that nobody waits for any more."""
         late = await self._write(lambda conn: leases.expire(conn, now=now))
-        self.notices.ended(late)
-        return len(late)
+        self.notices.ended([fate.id for fate in late])
+        return late
 
     async def next_due(self, scripts: Collection[str], *, after: datetime) -> datetime | None:
         """When the next pending delivery of these scripts becomes due."""
@@ -142,6 +143,14 @@ class SqliteStore:
     async def backlog(self) -> Backlog:
         """Counts for metrics."""
         return await self._database.read(reading.backlog)
+
+    async def census(self, *, now: datetime) -> Census:
+        """How many deliveries there are, by script and state."""
+        return await self._database.read(lambda conn: reading.census(conn, now=now))
+
+    async def size(self) -> int | None:
+        """Bytes of the database."""
+        return await self._database.read(reading.size)
 
     async def waiting(self) -> Mapping[str, int]:
         """Script → its pending deliveries."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from aiohttp import web
 
-from mediator.errors import Draining, MediatorError, Unauthenticated
+from mediator.errors import Draining, MediatorError
 from mediator.model.signatures import Verified
 from mediator.web.handover import check_length
 from mediator.web.problems import problem, problem_of
@@ -33,10 +33,7 @@ def admit(request: web.Request) -> Verified:
 
 def tell_refused(request: web.Request, error: MediatorError) -> None:
     """Count and log why a hand-over was refused."""
-    metrics = request.app[SERVICES].metrics
-    metrics.rejected.labels(int(error.status)).inc()
-    if isinstance(error, Unauthenticated):
-        metrics.signature_failures.labels(error.reason).inc()
+    request.app[SERVICES].metrics.intake.rejected(error)
     _log.warning(
         "hand-over refused",
         script=request.match_info.get("script", "")[:100],

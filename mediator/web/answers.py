@@ -88,7 +88,7 @@ class Answerer:
         fallback, stdout = self.script.policy.fallback, self.script.fallback
         if self.test or fallback is None or stdout is None or trouble not in fallback.on:
             raise error
-        self.services.metrics.fallbacks.labels(self.script.name, trouble).inc()
+        self.services.metrics.intake.fallback(self.script.name, trouble)
         _log.warning(
             "fallback answered",
             delivery_id=accepted.id,
@@ -121,7 +121,7 @@ class Answerer:
         raise self._late(delivery, f"within {seconds:g} seconds")
 
     def _late(self, delivery: Delivery, when: str) -> DeadlineMissed:
-        self.services.metrics.deadline_missed.labels(delivery.script).inc()
+        self.services.metrics.intake.missed(delivery.script)
         return DeadlineMissed(
             f"The script {delivery.script} did not answer {when}; it was stopped."
         )

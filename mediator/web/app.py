@@ -7,17 +7,17 @@ from aiohttp import web
 from mediator.web import admission, events, health, intake, migration, operator, outputs
 from mediator.web.openapi import openapi
 from mediator.web.problems import Handler, problems
+from mediator.web.scraping import Scrape
 from mediator.web.services import SERVICES, Services
+from mediator.web.timing import timed
 
 
 def make_api(services: Services, *, with_health: bool) -> web.Application:
     """The application that shims and operators talk to."""
     app = _application(services)
-    app.router.add_post(
-        "/v1/scripts/{script}/deliveries", intake.hand_over, expect_handler=admission.before_body
-    )
-    app.router.add_post("/v1/events", events.hand_over_event, expect_handler=admission.before_body)
-    _post(app, "/v1/migration/{script}", migration.migrate)
+    _intake(app, "/v1/scripts/{script}/deliveries", intake.hand_over)
+    _intake(app, "/v1/events", events.hand_over_event)
+    _post(app, "/v1/migration/{script}", timed(migration.migrate))
     _get(app, "/v1/deliveries", operator.list_deliveries)
     _get(app, "/v1/deliveries/{id}", operator.show_delivery)
     _get(app, "/v1/deliveries/{id}/output", outputs.show_output)
@@ -29,7 +29,7 @@ def make_api(services: Services, *, with_health: bool) -> web.Application:
     # The shim's self-test asks for this one on the API's own address.
     _get(app, "/livez", health.livez)
     if with_health:
-        _add_health(app)
+        _add_health(app, services)
     return app
 
 
@@ -37,7 +37,7 @@ def make_health(services: Services) -> web.Application:
     """The application for probes and Prometheus, where `http.metrics_port` is set."""
     app = _application(services)
     _get(app, "/livez", health.livez)
-    _add_health(app)
+    _add_health(app, services)
     return app
 
 
@@ -48,14 +48,18 @@ def _application(services: Services) -> web.Application:
     return app
 
 
-def _add_health(app: web.Application) -> None:
+def _add_health(app: web.Application, services: Services) -> None:
     _get(app, "/readyz", health.readyz)
-    _get(app, "/metrics", health.metrics)
+    _get(app, "/metrics", Scrape(services).metrics)
 
 
 def _get(app: web.Application, path: str, handler: Handler) -> None:
     """HEAD is answered too, as RFC 9110 wants: GET without its body."""
     app.router.add_get(path, handler, expect_handler=admission.no_body)
+
+
+def _intake(app: web.Application, path: str, handler: Handler) -> None:
+    app.router.add_post(path, timed(handler), expect_handler=admission.before_body)
 
 
 def _post(app: web.Application, path: str, handler: Handler) -> None:

@@ -91,7 +91,7 @@ def _ready(services: Services, name: str, sender: Sender) -> Script:
 
 
 def _tell(services: Services, arrival: Arrival, ticket: Ticket, names: Sequence[str]) -> None:
-    services.metrics.events.labels("routed" if names else "unrouted").inc()
+    services.metrics.intake.events.labels("routed" if names else "unrouted").inc()
     _log.info(
         "event routed" if names else "event not routed",
         scw_event=arrival.call.event,

@@ -84,7 +84,7 @@ async def _make_room(services: Services, news: Sequence[NewDelivery]) -> list[Ac
 
 
 def _tell(services: Services, new: NewDelivery, accepted: Accepted) -> None:
-    services.metrics.accepted.labels(new.script, accepted.repeat).inc()
+    services.metrics.intake.accepted(new, accepted.repeat, delivery_id=accepted.id)
     _log.info(
         "delivery accepted",
         delivery_id=accepted.id,

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import cast
+
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from mediator.metrics.catalog import PARENTS
+from mediator.metrics.intake import REFUSALS
+from mediator.metrics.names import EVENTS
+from mediator.model.attempts import Outcome
+from mediator.model.deliveries import State
+from mediator.model.keys import Reason
 from tests.support.mediator import CANARY, Client, Handover, Mediator
+from tests.support.scripts import OK, gated
 
 CLOSED = {
     "script": {"notify.py", "ok.sh", "tell.py", "asleep.py", "broken.py"},
     "repeat": {"new", "resent", "duplicate"},
-    "status": {"400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "503", "504"},
-    "state": {"succeeded", "dead", "cancelled"},
+    "status": {str(int(error.status)) for error in REFUSALS},
+    "reason": {error.word for error in REFUSALS} | {str(reason) for reason in Reason} | {"token"},
+    "event": EVENTS | {"none", "other"},
+    "outcome": {str(outcome) for outcome in Outcome},
+    "code": {"0", "75", "give_up", "other", "none"},
+    "part": {"store", "dispatcher", "disk", "intake"},
+    "state": {str(state) for state in State} | set(PARENTS),
     "calls": {"trigger", "interactive"},
     "ready": {"true", "false"},
 }
@@ -33,7 +51,7 @@ async def test_labels_stay_within_their_sets_whatever_is_sent(client: Client) ->
     families = list(text_string_to_metric_families(answer.body.decode()))
     assert families
     for family in families:
-        assert family.name.startswith("mediator_")
+        assert family.name.startswith(("mediator_", "process_", "python_"))
         assert family.documentation
         for sample in family.samples:
             for label, value in sample.labels.items():
@@ -55,6 +73,75 @@ async def test_repeats_are_counted_as_what_they_are(client: Client) -> None:
     assert first.delivery == resent.delivery == duplicate.delivery
     assert duplicate.headers["Mediator-Duplicate"] == "true"
     assert "Mediator-Duplicate" not in {*first.headers, *resent.headers}
+
+
+async def test_an_exemplar_leads_from_a_counter_to_a_delivery(client: Client) -> None:
+    answer = await client.hand_over(Handover(script="ok", arguments=["exemplary"]))
+    await client.until(answer.delivery, "succeeded")
+    page = await client.call(
+        "GET", "/metrics", token=None, headers={"Accept": "application/openmetrics-text"}
+    )
+    assert page.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    read = cast("Callable[[str], Iterable[Metric]]", openmetrics.text_string_to_metric_families)
+    samples = [sample for family in read(page.body.decode()) for sample in family.samples]
+    shown = {
+        sample.name
+        for sample in samples
+        if sample.exemplar and sample.exemplar.labels == {"delivery_id": answer.delivery}
+    }
+    assert shown >= {
+        "mediator_deliveries_accepted_total",
+        "mediator_attempts_total",
+        "mediator_attempt_duration_seconds_bucket",
+        "mediator_deliveries_ended_total",
+    }
+
+
+async def test_what_an_operator_cancels_before_it_ran_is_counted_as_ended(tmp_path: Path) -> None:
+    mediator = Mediator(tmp_path, settings={"policies": {"held.py": {"concurrency": 1}}})
+    gate = tmp_path / "gate"
+    mediator.script("held.py", f"#!/usr/bin/env python3\n{gated(gate, tmp_path / 'started')}")
+    with mediator:
+        async with Client(mediator.url) as client:
+            cancelled = {"script": "held.py", "calls": "trigger", "state": "cancelled"}
+            assert await client.sample("mediator_deliveries_ended_total", **cancelled) == 0
+            first = await client.hand_over(Handover(script="held.py", arguments=["1"]))
+            await client.until(first.delivery, "running")
+            second = await client.hand_over(Handover(script="held.py", arguments=["2"]))
+            assert (await client.post(f"/v1/deliveries/{second.delivery}/cancel")).status == 200
+            assert await client.sample("mediator_deliveries_ended_total", **cancelled) == 1
+            gate.touch()
+
+
+async def test_the_states_of_the_page_are_those_of_the_store_also_after_a_crash(
+    tmp_path: Path,
+) -> None:
+    mediator = Mediator(tmp_path)
+    mediator.script("ok.sh", OK)
+    gate = tmp_path / "gate"
+    mediator.script("held.py", f"#!/usr/bin/env python3\n{gated(gate, tmp_path / 'started')}")
+    with mediator:
+        async with Client(mediator.url) as client:
+            done = [await client.hand_over(Handover(script="ok", arguments=[n])) for n in "123"]
+            for answer in done:
+                await client.until(answer.delivery, "succeeded")
+            held = await client.hand_over(Handover(script="held"))
+            await client.until(held.delivery, "running")
+            assert await states(client) == {"succeeded": 3, "running": 1}
+        mediator.kill()
+        gate.touch()
+        mediator.start()
+        async with Client(mediator.url) as client:
+            await client.until(held.delivery, "succeeded")
+            assert await states(client) == {"succeeded": 4}
+            lost = {"script": "held.py", "outcome": "lost", "code": "none"}
+            assert await client.sample("mediator_attempts_total", **lost) == 1
+            assert await client.sample("mediator_deliveries_recovered_total") == 1
+
+
+async def states(client: Client) -> dict[str, float]:
+    found = {state: await client.sample("mediator_deliveries", state=state) for state in State}
+    return {str(state): count for state, count in found.items() if count}
 
 
 async def test_a_key_that_comes_again_with_other_content_is_refused(client: Client) -> None:

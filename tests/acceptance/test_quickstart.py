@@ -50,7 +50,7 @@ def test_it_shows_the_way_of_a_ticket_and_leaves_nothing(
         r"succeeded",
         r"CREATE: ticket 4711, 'Open port 443 to the web shop'",
         r"arguments \['first argument'\]",
-        r'mediator_attempts_total\{outcome="ok",script="notify\.py"\} 1\.0',
+        r'mediator_attempts_total\{code="0",outcome="ok",script="notify\.py"\} 1\.0',
     ):
         assert re.search(pattern, shown.stdout), shown.stdout
     assert list((tmp_path / "quickstart").iterdir()) == []

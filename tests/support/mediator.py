@@ -12,6 +12,7 @@ from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Self
 from urllib.parse import quote, urlencode
 
@@ -332,10 +333,18 @@ class Client:
         """POST, with a token unless None."""
         return await self.call("POST", path, token=token)
 
-    async def call(self, method: str, path: str, *, token: str | None = OPERATOR) -> Answer:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = OPERATOR,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Answer:
         """Any method."""
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        async with self.session.request(method, self.url + path, headers=headers) as response:
+        proof = {} if token is None else {"Authorization": f"Bearer {token}"}
+        sent = {**proof, **headers}
+        async with self.session.request(method, self.url + path, headers=sent) as response:
             return Answer(response.status, dict(response.headers), await response.read())
 
     async def delivery(self, delivery_id: str) -> dict[str, Any]:

@@ -165,11 +165,13 @@ class Environments:
         try:
             built = await self.builder.build(need, place)
         except BuildFailed:
-            self._metrics.builds.labels("failed").inc()
+            self._metrics.catalog.builds.labels("failed").inc()
             raise
         if built:
-            self._metrics.builds.labels("ok").inc()
-            _log.info("environment built", **fields, seconds=round(time.monotonic() - began, 2))
+            seconds = time.monotonic() - began
+            self._metrics.catalog.builds.labels("ok").inc()
+            self._metrics.catalog.build_duration.observe(seconds)
+            _log.info("environment built", **fields, seconds=round(seconds, 2))
 
     def _tell_failure(self, wanted: Wanted, call: RetryCallState) -> None:
         error = call.outcome and call.outcome.exception()

@@ -16,6 +16,7 @@ from mediator.metrics import Metrics
 from mediator.model.attempts import Ended, Outcome
 from mediator.model.deliveries import Delivery
 from mediator.runners.port import Run
+from mediator.storage.measured import MeasuredStore
 from mediator.storage.port import DeliveryStore
 from mediator.storage.store import SqliteStore
 from tests.integration.storage.support import new
@@ -109,7 +110,7 @@ class House:
         self.task: asyncio.Task[None] | None = None
 
     def another(self) -> Dispatcher:
-        store: DeliveryStore = self.store
+        store: DeliveryStore = MeasuredStore(self.store, self.metrics)
         maker = AttemptMaker(
             store=store,
             runner=self.runner,
@@ -123,7 +124,6 @@ class House:
             scripts=self.scripts,
             slots=self.slots,
             maker=maker,
-            metrics=self.metrics,
             clock=self.clock,
         )
 

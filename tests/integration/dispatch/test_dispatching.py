@@ -169,7 +169,7 @@ async def test_an_operator_stops_a_running_attempt(house: House) -> None:
     await house.store.cancel(delivery_id, now=NOW, reason="cancelled by ops")
     found = await house.until_state(delivery_id, "cancelled")
     assert (found.last_error, found.failures) == ("cancelled by ops", 0)
-    assert house.metrics.ended.labels("a.py", "cancelled")._value.get() == 1
+    assert house.metrics.attempts._ended.labels("a.py", "trigger", "cancelled")._value.get() == 1
 
 
 class Interrupted(Exception):

@@ -15,6 +15,7 @@ from mediator.dispatch.retention import Cleaner
 from mediator.metrics import Metrics
 from mediator.model.deliveries import State
 from mediator.settings.tree import Retention
+from mediator.storage.measured import MeasuredStore
 from mediator.storage.port import Search
 from mediator.storage.store import SqliteStore
 from tests.integration.dispatch.support import FaultyStore
@@ -34,11 +35,12 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 def cleaner(desk: Desk, *, deduplicate: timedelta = DAY, **settings: Any) -> Cleaner:
+    metrics = Metrics()
     return Cleaner(
-        store=desk.store,
+        store=MeasuredStore(desk.store, metrics),
         settings=Retention.model_validate(settings),
         deduplicate=deduplicate,
-        metrics=Metrics(),
+        metrics=metrics,
         clock=Clock(desk.now),
         every=timedelta(0),
         pause=timedelta(0),
@@ -77,7 +79,7 @@ async def test_each_state_is_kept_for_its_time(desk: Desk) -> None:
         done = cleaner(desk)
         await done.clean()
         assert await left(desk) == {waiting, *(ids[s] for s in ids if s not in gone)}
-    assert done.metrics.removed.labels("dead")._value.get() == 1
+    assert done.metrics.attempts.removed.labels("dead")._value.get() == 1
 
 
 async def test_zero_is_for_ever(desk: Desk) -> None:
@@ -117,4 +119,4 @@ async def test_a_store_that_is_away_is_tried_again(desk: Desk) -> None:
         await eventually(lambda: asyncio.sleep(0, store.refused["remove"] >= 2))
         store.away.clear()
         await eventually(lambda: left(desk), until=lambda ids: not ids)
-    assert made.metrics.store_errors._value.get() >= 2
+    assert made.metrics.store.errors._value.get() >= 2

@@ -37,7 +37,7 @@ async def test_work_goes_on_when_the_store_is_back(house: House, away: str) -> N
     await house.until(lambda: house.store.refused[away] > 2)
     house.store.away = set()
     await house.until_state(delivery_id, "succeeded")
-    assert house.metrics.store_errors._value.get() > 2
+    assert house.metrics.store.errors._value.get() > 2
 
 
 async def test_an_end_is_recorded_however_long_the_store_is_away(house: House) -> None:
@@ -117,7 +117,7 @@ async def test_what_a_dead_mediator_ran_is_run_again(house: House) -> None:
     house.begin()
     found = await house.until_state(delivery_id, "succeeded")
     assert [attempt.outcome for attempt in found.attempts] == [Outcome.LOST, Outcome.OK]
-    assert house.metrics.recovered._value.get() == 1
+    assert house.metrics.attempts.recovered._value.get() == 1
 
 
 async def test_an_interactive_call_whose_deadline_passed_is_cancelled(house: House) -> None:

@@ -158,6 +158,21 @@ async def test_what_waits_is_counted_in_an_index_alone(spied: tuple[Desk, Spy]) 
     ]
 
 
+async def test_the_census_walks_through_the_index_of_each_state_and_nothing_else(
+    spied: tuple[Desk, Spy],
+) -> None:
+    desk, spy = spied
+    await desk.store.census(now=desk.now)
+    walks = [line for line in spy.plans() if "deliveries" in line]
+    assert walks == [
+        "SCAN deliveries USING COVERING INDEX ix_deliveries_pending",
+        "SCAN deliveries USING INDEX ix_deliveries_waiting",
+        "SCAN deliveries USING INDEX ix_deliveries_running",
+        "SCAN deliveries USING INDEX ix_deliveries_dead",
+        "SCAN deliveries USING COVERING INDEX ix_deliveries_ended",
+    ]
+
+
 async def test_what_goes_is_found_in_the_order_of_ends(spied: tuple[Desk, Spy]) -> None:
     desk, spy = spied
     for claim in await desk.claim():

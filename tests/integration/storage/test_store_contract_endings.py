@@ -29,7 +29,7 @@ class TestLosses:
         delivery_id = await desk.accept()
         await desk.claim()
         desk.later(1000)
-        assert await desk.store.recover("there", now=desk.now) == 1
+        assert len(await desk.store.recover("there", now=desk.now)) == 1
         found = await desk.find(delivery_id)
         assert (found.state, found.due) == (State.PENDING, desk.now)
         assert (found.failures, found.losses, found.attempts_made) == (0, 1, 1)
@@ -40,7 +40,7 @@ class TestLosses:
     async def test_what_runs_under_a_lease_stays(self, desk: Desk) -> None:
         await desk.accept()
         await desk.claim()
-        assert await desk.store.recover("here", now=desk.now + LEASE) == 0
+        assert len(await desk.store.recover("here", now=desk.now + LEASE)) == 0
 
     async def test_what_its_owner_did_not_renew_is_put_back(self, desk: Desk) -> None:
         lost, kept = [await desk.accept() for _ in range(2)]
@@ -48,7 +48,7 @@ class TestLosses:
         desk.later(50)
         assert not await desk.store.renew("here", [kept], lease=desk.now + LEASE)
         desk.later(50)
-        assert await desk.store.recover("here", now=desk.now) == 1
+        assert len(await desk.store.recover("here", now=desk.now)) == 1
         assert await desk.state(lost) is State.PENDING
         assert await desk.state(kept) is State.RUNNING
 
@@ -122,7 +122,7 @@ class TestRetrying:
         desk.later(100)
         await desk.store.expire(now=desk.now)
         await desk.store.retry(delivery_id, now=desk.now)
-        assert await desk.store.expire(now=desk.now) == 0
+        assert len(await desk.store.expire(now=desk.now)) == 0
         assert await desk.claimed(slots=0) == [delivery_id]
 
 
@@ -185,7 +185,7 @@ class TestDeadlines:
         late = await desk.accept(interactive=True, expires=desk.now + SECOND)
         early = await desk.accept(interactive=True, expires=desk.now + 2 * SECOND)
         desk.later()
-        assert await desk.store.expire(now=desk.now) == 1
+        assert len(await desk.store.expire(now=desk.now)) == 1
         found = await desk.find(late)
         assert (found.state, found.ended, found.due) == (State.CANCELLED, desk.now, None)
         assert "deadline" in found.last_error
@@ -195,7 +195,7 @@ class TestDeadlines:
         await desk.accept(interactive=True, expires=desk.now + SECOND)
         (claim,) = await desk.claim()
         desk.later(100)
-        assert await desk.store.expire(now=desk.now) == 0
+        assert len(await desk.store.expire(now=desk.now)) == 0
         assert await desk.finish(claim) is State.SUCCEEDED
 
 

@@ -225,7 +225,7 @@ class StoreMachine(RuleBasedStateMachine):
             if known.state is State.RUNNING and (crashed or (known.lease and known.lease < now))
         ]
         owner = "there" if crashed else "here"
-        assert self.wait(self.store.recover(owner, now=now)) == len(lost)
+        assert len(self.wait(self.store.recover(owner, now=now))) == len(lost)
         for known in lost:
             losses = known.losses + 1
             state = State.DEAD if losses >= MOST_LOSSES else State.PENDING
@@ -273,7 +273,7 @@ class StoreMachine(RuleBasedStateMachine):
             for known in self.model.values()
             if known.state is State.PENDING and known.expires and known.expires <= self.desk.now
         ]
-        assert self.wait(self.store.expire(now=self.desk.now)) == len(late)
+        assert len(self.wait(self.store.expire(now=self.desk.now))) == len(late)
         for delivery_id in late:
             self.change(delivery_id, state=State.CANCELLED, due=None)
 

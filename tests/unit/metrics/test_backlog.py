@@ -1,0 +1,79 @@
+"""What the store has counted is shown by script, and by nothing that could grow without end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from mediator.metrics import Metrics
+from mediator.model.census import Census, Waiting
+from mediator.model.deliveries import State
+
+NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
+
+
+def waiting(script: str, pending: int, *, late: float = 0.0, interactive: bool = False) -> Waiting:
+    return Waiting(
+        calls=(script, interactive),
+        pending=pending,
+        retrying=1,
+        first_due=NOW - timedelta(seconds=late),
+    )
+
+
+def census(*groups: Waiting, dead: dict[tuple[str, bool], int] | None = None) -> Census:
+    return Census(
+        waiting=groups,
+        oldest_pending=NOW - timedelta(hours=1) if groups else None,
+        running={},
+        dead=dead or {},
+        ended={State.DEAD: sum((dead or {}).values())},
+    )
+
+
+def shown(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
+    families = {family.name: family for family in metrics.registry.collect()}
+    return {tuple(s.labels.values()): s.value for s in families[name].samples}
+
+
+def metrics_of(*scripts: str) -> Metrics:
+    metrics = Metrics()
+    metrics.know(dict.fromkeys(scripts, False))
+    return metrics
+
+
+def test_scripts_that_are_gone_are_counted_together() -> None:
+    metrics = metrics_of("a.py")
+    groups = [waiting("a.py", 2), waiting("old.py", 3, late=5), waiting("older.py", 4, late=9)]
+    metrics.backlog.show(census(*groups, dead={("old.py", False): 7}), now=NOW)
+    assert shown(metrics, "mediator_script_deliveries_pending") == {
+        ("a.py", "trigger"): 2,
+        ("other", "trigger"): 7,
+    }
+    assert shown(metrics, "mediator_script_deliveries_dead")["other", "trigger"] == 7
+    assert shown(metrics, "mediator_script_oldest_due_age_seconds") == {
+        ("a.py", "trigger"): 0,
+        ("other", "trigger"): 9,
+    }
+
+
+def test_a_script_of_which_nothing_waits_has_nought_and_does_not_vanish() -> None:
+    metrics = metrics_of("a.py")
+    metrics.backlog.show(census(waiting("a.py", 2, late=60)), now=NOW)
+    assert shown(metrics, "mediator_script_oldest_due_age_seconds") == {("a.py", "trigger"): 60}
+    metrics.backlog.show(census(), now=NOW)
+    assert shown(metrics, "mediator_script_deliveries_pending") == {("a.py", "trigger"): 0}
+    assert shown(metrics, "mediator_script_oldest_due_age_seconds") == {("a.py", "trigger"): 0}
+    assert shown(metrics, "mediator_oldest_pending_age_seconds") == {(): 0}
+
+
+def test_what_is_due_later_is_not_late() -> None:
+    metrics = metrics_of("a.py")
+    metrics.backlog.show(census(waiting("a.py", 1, late=-30)), now=NOW)
+    assert shown(metrics, "mediator_script_oldest_due_age_seconds") == {("a.py", "trigger"): 0}
+    assert shown(metrics, "mediator_oldest_pending_age_seconds") == {(): 3600}
+
+
+def test_all_states_are_there_whatever_the_store_holds() -> None:
+    metrics = metrics_of()
+    metrics.backlog.show(census(), now=NOW)
+    assert shown(metrics, "mediator_deliveries") == {(str(state),): 0 for state in State}
