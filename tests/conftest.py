@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 _HERE = Path(__file__).parent
-_FOLDERS = ("unit", "integration", "acceptance", "benchmarks")
+_FOLDERS = ("unit", "integration", "acceptance", "deploy", "benchmarks")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
