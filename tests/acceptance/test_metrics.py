@@ -31,6 +31,20 @@ CLOSED = {
     "state": {str(state) for state in State} | set(PARENTS),
     "calls": {"trigger", "interactive"},
     "ready": {"true", "false"},
+    "answer": {"accepted", "answered", "refused"},
+    "result": {"ok", "failed", "routed", "unrouted"},
+    "trouble": {"timeout", "error"},
+    "operation": {
+        "accept",
+        "claim",
+        "finish",
+        "lease",
+        "read",
+        "count",
+        "change",
+        "remove",
+        "probe",
+    },
 }
 
 
@@ -128,6 +142,12 @@ async def test_the_states_of_the_page_are_those_of_the_store_also_after_a_crash(
             held = await client.hand_over(Handover(script="held"))
             await client.until(held.delivery, "running")
             assert await states(client) == {"succeeded": 3, "running": 1}
+            accepted = "mediator_deliveries_accepted_total"
+            new = [
+                await client.sample(accepted, script=script, repeat="new")
+                for script in ("ok.sh", "held.py")
+            ]
+            assert sum(new) == 4, "what was accepted is what is there"
         mediator.kill()
         gate.touch()
         mediator.start()

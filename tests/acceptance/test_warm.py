@@ -58,6 +58,8 @@ async def test_a_warm_script_is_a_fork_and_is_given_the_same(tmp_path: Path) -> 
                 return await told(client)
 
             found = await eventually(seen, until=lambda found: found["forked"])
+            assert await client.sample("mediator_warm_parents", state="ready") == 1
+            assert await client.sample("mediator_warm_parents", state="failed") == 0
         ready = mediator.events("warm parent ready")
     assert found == what(forked=True)
     assert [entry["preload"] for entry in ready] == [["sdk"]]
