@@ -14,7 +14,9 @@ from typing import Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+from structlog.contextvars import bound_contextvars
 
+from mediator.web import request_ids
 from mediator.web.problems import problem
 
 _log = structlog.get_logger()
@@ -34,13 +36,19 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer with a problem document and close: where the next request begins is unknown."""
         del message  # it quotes what was sent
+        with bound_contextvars(request_id=request_ids.fresh()):
+            return self._answer(request, status, exc)
+
+    def _answer(
+        self, request: web.BaseRequest, status: int, error: BaseException | None
+    ) -> web.StreamResponse:
         if status < 500:
-            _log.info("not HTTP", remote=request.remote, reason=type(exc).__name__)
+            _log.info("not HTTP", remote=request.remote, reason=type(error).__name__)
         else:
-            _log.error("request crashed", remote=request.remote, exc_info=exc)
+            _log.error("request crashed", remote=request.remote, exc_info=error)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer had begun; there is no way to take it back")
-        response = problem(status, _sentence(status, exc))
+        response = problem(status, _sentence(status, error))
         response.force_close()
         return response
 

@@ -14,6 +14,7 @@ from mediator.catalog.environments.building import builder
 from mediator.catalog.environments.uv import Uv
 from mediator.catalog.live import LiveScripts
 from mediator.clock import SystemClock
+from mediator.daemon.recording import make_tracer
 from mediator.dispatch.attempt import AttemptMaker
 from mediator.dispatch.dispatcher import Dispatcher
 from mediator.dispatch.retention import Cleaner
@@ -28,6 +29,7 @@ from mediator.settings.secrets import Secrets, read_secrets
 from mediator.settings.tree import Auth, Settings
 from mediator.storage.port import DeliveryStore
 from mediator.storage.store import SqliteStore
+from mediator.tracing.port import Tracer
 from mediator.web.bounds import Bounds
 from mediator.web.services import Check, Holder, Services
 
@@ -43,6 +45,7 @@ class Parts:
     dispatcher: Dispatcher
     cleaner: Cleaner
     services: Services
+    tracer: Tracer
     keep_warm: Callable[[], None]
     """gets ready what scripts are forks of; does nothing before the runner has started"""
 
@@ -51,6 +54,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     """Make the parts. Reads the secrets; raises `SettingsError` when one is not there."""
     secrets = read_secrets(settings.auth)
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
+    tracer = make_tracer(settings.tracing)
     store = SqliteStore(settings.store.path)
     scripts = _scripts(settings, metrics, environ)
     runner = WarmRunner(settings.dispatch.work_directory)
@@ -65,6 +69,8 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         clock=clock,
         daemon_environment=dict(environ),
         live=live,
+        tracer=tracer,
+        log_output=settings.log.script_output,
     )
     dispatcher = Dispatcher(
         owner=f"{socket.gethostname()}-{os.getpid()}-{uuid_utils.uuid4().hex[:8]}",
@@ -97,6 +103,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         bounds=bounds,
         checks={**_checks(store, dispatcher), "disk": bounds.disk},
         live=live,
+        tracer=tracer,
     )
     return Parts(
         store=store,
@@ -106,6 +113,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         dispatcher=dispatcher,
         cleaner=cleaner,
         services=services,
+        tracer=tracer,
         keep_warm=keep_warm,
     )
 

@@ -20,6 +20,7 @@ from mediator.dispatch.attempt import AttemptMaker, Stop, Stops
 from mediator.dispatch.housekeeping import LEASE, Housekeeping
 from mediator.dispatch.retrying import call_state
 from mediator.dispatch.slots import Slots, ordered
+from mediator.dispatch.telling import named
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.deliveries import Claim
@@ -181,7 +182,8 @@ class Dispatcher:
             else:
                 await self._maker.make(claim, fresh, stop)
         except Exception:  # noqa: BLE001 - one attempt's fault; its lease runs out: it is put back
-            _log.exception("attempt failed in the mediator", delivery_id=delivery.id)
+            with named(claim):
+                _log.exception("attempt failed in the mediator")
         finally:
             self._slots.release(delivery.script, interactive=delivery.interactive)
             del self._stops[delivery.id, claim.number]

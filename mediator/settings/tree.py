@@ -282,6 +282,17 @@ class Log(Strict):
     """Least important lines that are written: debug, info, warning or error; default info."""
     format: LogFormat = LogFormat.AUTO
     """`json`, `console`, or by default `auto`: JSON when standard error is not a terminal."""
+    script_output: bool = False
+    """Log each line that scripts write; it may hold what tickets say; default false."""
+
+
+class Tracing(Strict):
+    """Spans for OpenTelemetry; needs the extra `tracing`."""
+
+    enabled: bool = False
+    """Record spans and send them by OTLP over HTTP; default false."""
+    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
+    """Base URL of the collector; by default what OTEL_EXPORTER_OTLP_ENDPOINT says."""
 
 
 class Settings(BaseSettings):
@@ -307,6 +318,8 @@ class Settings(BaseSettings):
     """How scripts are run, unless their policies say otherwise."""
     log: Log = Log()
     """What is logged, and how."""
+    tracing: Tracing = Tracing()
+    """Spans for OpenTelemetry; needs the extra `tracing`."""
     routes: tuple[Row, ...] = ()
     """Which scripts an event goes to that is handed over without naming one; by default none."""
     policies: dict[ScriptName, StatedPolicy] = Field(default_factory=dict)

@@ -89,13 +89,7 @@ class Answerer:
         if self.test or fallback is None or stdout is None or trouble not in fallback.on:
             raise error
         self.services.metrics.fallbacks.labels(self.script.name, trouble).inc()
-        _log.warning(
-            "fallback answered",
-            delivery_id=accepted.id,
-            script=self.script.name,
-            trouble=str(trouble),
-            reason=error.detail,
-        )
+        _log.warning("fallback answered", trouble=str(trouble), reason=error.detail)
         response = raw(stdout, b"", exit_code=0, delivery=accepted.id)
         response.headers["Mediator-Fallback"] = trouble
         return response

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from mediator.web import admission, events, health, intake, migration, operator, outputs
+from mediator.web import (
+    admission,
+    events,
+    health,
+    intake,
+    migration,
+    operator,
+    outputs,
+    request_ids,
+)
 from mediator.web.openapi import openapi
 from mediator.web.problems import Handler, problems
 from mediator.web.services import SERVICES, Services
@@ -41,9 +50,19 @@ def make_health(services: Services) -> web.Application:
     return app
 
 
+@web.middleware
+async def leaving(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep no connection open for a next request that would find nobody any more."""
+    response = await handler(request)
+    if request.app[SERVICES].draining:
+        response.force_close()
+    return response
+
+
 def _application(services: Services) -> web.Application:
     # Bodies are read and bounded by intake itself; no other handler reads one.
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[request_ids.identified, leaving, problems])
+    app.on_response_prepare.append(request_ids.tell)
     app[SERVICES] = services
     return app
 

@@ -69,6 +69,8 @@ class DeliveryDocument(_Document):
     ended: datetime | None
     attempts_made: int
     last_error: str
+    trace_id: str | None
+    """Of the trace it was handed over in, W3C Trace Context; null when there was none."""
     attempts: list[AttemptDocument]
 
 
@@ -151,6 +153,8 @@ class Problem(_Document):
     status: int
     detail: str
     """One sentence for a person: what, where, and what to do."""
+    request_id: str
+    """As the log lines of the request and the header `X-Request-Id` have it."""
 
 
 def document(delivery: Delivery, *, outputs: bool = True) -> DeliveryDocument:
@@ -169,6 +173,7 @@ def document(delivery: Delivery, *, outputs: bool = True) -> DeliveryDocument:
         ended=delivery.ended,
         attempts_made=delivery.attempts_made,
         last_error=delivery.last_error,
+        trace_id=delivery.trace.trace_id if delivery.trace else None,
         attempts=[attempt_document(attempt, outputs=outputs) for attempt in delivery.attempts],
     )
 

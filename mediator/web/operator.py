@@ -8,7 +8,9 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
+from mediator.model.deliveries import Delivery
 from mediator.settings.tree import Role
+from mediator.tracing.context import traced
 from mediator.web.documents import (
     DeliveryList,
     ScriptList,
@@ -50,7 +52,7 @@ async def retry_delivery(request: web.Request) -> web.Response:
     holder = require(request, Role.OPERATOR)
     services = request.app[SERVICES]
     delivery = await services.store.retry(request.match_info["id"], now=services.clock.now())
-    _log.info("delivery retried", delivery_id=delivery.id, script=delivery.script, by=holder.name)
+    _log.info("delivery retried", **_named(delivery), by=holder.name)
     return _json(document(delivery))
 
 
@@ -63,7 +65,9 @@ async def cancel_delivery(request: web.Request) -> web.Response:
         now=services.clock.now(),
         reason=f"cancelled by {holder.name}",
     )
-    _log.info("delivery cancelled", delivery_id=delivery.id, script=delivery.script, by=holder.name)
+    _log.info(
+        "delivery cancelled", **_named(delivery), by=holder.name, running=not delivery.state.ended
+    )
     return _json(document(delivery))
 
 
@@ -80,6 +84,16 @@ async def show_script(request: web.Request) -> web.Response:
     require(request, Role.VIEWER)
     script = request.app[SERVICES].scripts.catalog.find(request.match_info["name"])
     return _json(script_document(script))
+
+
+def _named(delivery: Delivery) -> dict[str, str | None]:
+    """The ids by which its other log lines are found."""
+    return {
+        "delivery_id": delivery.id,
+        "ticket_id": delivery.ticket.id,
+        "script": delivery.script,
+        **traced(delivery.trace),
+    }
 
 
 def _json(model: BaseModel) -> web.Response:

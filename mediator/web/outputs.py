@@ -111,7 +111,7 @@ async def _stream(request: web.Request, following: Following) -> web.StreamRespo
         if request.transport is not None:
             request.transport.abort()
     except (StoreUnavailable, NotFound) as error:
-        _log.warning("output not followed any further", path=request.path, reason=str(error))
+        _log.warning("output not followed any further", path=request.path[:200], reason=str(error))
     return response
 
 

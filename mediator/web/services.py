@@ -19,6 +19,7 @@ from mediator.runners.live import LiveOutputs
 from mediator.settings.secrets import Secret
 from mediator.settings.tree import Role
 from mediator.storage.port import DeliveryStore
+from mediator.tracing.port import NoTracer, Tracer
 from mediator.web.bounds import Bounds
 
 Check = Callable[[], Awaitable[str]]
@@ -66,6 +67,8 @@ class Services:
     """which scripts an event goes to that names none"""
     live: LiveOutputs = field(default_factory=LiveOutputs)
     """what running attempts have written so far"""
+    tracer: Tracer = field(default_factory=NoTracer)
+    """records spans"""
     body_seconds: float = 60.0
     """how long a ticket may take to arrive"""
     draining: bool = False

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from mediator.errors import Forbidden, MediatorError, Unauthenticated
 from mediator.settings.tree import Role
+from mediator.web.problems import TOLD
 from mediator.web.services import SERVICES, Holder
 
 _log = structlog.get_logger()
@@ -24,6 +25,7 @@ def require(request: web.Request, role: Role) -> Holder:
     try:
         return _require(request, role)
     except MediatorError as error:
+        request[TOLD] = True
         _log.warning(
             "request refused",
             method=request.method,
