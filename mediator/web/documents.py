@@ -154,7 +154,7 @@ class Problem(_Document):
     detail: str
     """One sentence for a person: what, where, and what to do."""
     request_id: str
-    """As the log lines of the request and the header `X-Request-Id` have it."""
+    """As the log lines of the request and the header `X-Request-ID` have it."""
 
 
 def document(delivery: Delivery, *, outputs: bool = True) -> DeliveryDocument:

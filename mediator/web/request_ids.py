@@ -1,6 +1,6 @@
 """An id for every request: in its log lines, in its answer and in its problem document.
 
-A proxy or a client may bring one in `X-Request-Id`. One that is unfit for a log line is replaced,
+A proxy or a client may bring one in `X-Request-ID`. One that is unfit for a log line is replaced,
 not refused.
 """
 
@@ -14,7 +14,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from mediator.web.problems import Handler
 
-HEADER = "X-Request-Id"
+HEADER = "X-Request-ID"
 _FIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,63}")
 _ID = web.RequestKey("request_id", str)
 
