@@ -94,9 +94,11 @@ class OtlpTracer:
 
         # A daemon thread: one of an executor would be waited for at the end of the process.
         threading.Thread(target=send, name="last spans", daemon=True).start()
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_LAST):
                 await sent.wait()
+        except TimeoutError:
+            _log.warning("last spans not exported")
 
 
 class _Recorded:
