@@ -12,6 +12,7 @@ from mediator.web import (
     migration,
     operator,
     outputs,
+    overview,
     request_ids,
 )
 from mediator.web.openapi import openapi
@@ -34,7 +35,9 @@ def make_api(services: Services, *, with_health: bool) -> web.Application:
     _post(app, "/v1/deliveries/{id}/cancel", operator.cancel_delivery)
     _get(app, "/v1/scripts", operator.list_scripts)
     _get(app, "/v1/scripts/{name}", operator.show_script)
+    _get(app, "/v1/status", overview.show_status)
     _get(app, "/v1/openapi.json", openapi)
+    app.cleanup_ctx.append(overview.keeping)
     # The shim's self-test asks for this one on the API's own address.
     _get(app, "/livez", health.livez)
     if with_health:
