@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -187,8 +188,10 @@ async def test_a_collector_that_nobody_finds_is_told_once_until_it_is_back(tmp_p
             with collecting(port) as collector:
                 await eventually(hand_over, until=lambda _: bool(collector.spans))
                 eventually_true(lambda: mediator.events("spans exported again"))
-    (line,) = mediator.events("spans not exported")
+    line, *_ = mediator.events("spans not exported")
     assert (line["level"], line["lost"]) == ("warning", 1)
+    told = re.findall(r"spans (not exported|exported again)", mediator.log())
+    assert told[:2] == ["not exported", "exported again"]
     assert "opentelemetry" not in mediator.log()
 
 
