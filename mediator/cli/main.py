@@ -31,6 +31,7 @@ COMMANDS = (
     ("deliveries", "mediator.cli.deliveries", "List, show, retry and cancel deliveries."),
     ("routes", "mediator.cli.routes", "Explain which scripts an event goes to."),
     ("shim", "mediator.cli.shim", "Make the files that go into the SecureChange pod."),
+    ("migrate", "mediator.cli.migrate", "Bring the store's schema up to date."),
     ("backup", "mediator.cli.backup", "Copy the store to a file, also while the mediator runs."),
     ("new-key", "mediator.cli.new_key", "Make the secret of a key or a token."),
 )

@@ -27,8 +27,8 @@ from mediator.runners.live import LiveOutputs
 from mediator.runners.warm import WarmRunner
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.settings.tree import Auth, Settings
+from mediator.storage.choosing import store_of
 from mediator.storage.port import DeliveryStore
-from mediator.storage.store import SqliteStore
 from mediator.tracing.port import Tracer
 from mediator.web.bounds import Bounds
 from mediator.web.services import Check, Holder, Services
@@ -55,7 +55,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     secrets = read_secrets(settings.auth)
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
     tracer = make_tracer(settings.tracing)
-    store = SqliteStore(settings.store.path)
+    store = store_of(settings.store)
     scripts = _scripts(settings, metrics, environ)
     runner = WarmRunner(settings.dispatch.work_directory)
     scripts.listen(lambda _: store.notices.work())
@@ -80,6 +80,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         maker=maker,
         metrics=metrics,
         clock=clock,
+        lease=settings.store.lease,
     )
     cleaner = Cleaner(
         store=store,

@@ -7,7 +7,7 @@ is pending again.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -19,7 +19,7 @@ from mediator.clock import Clock
 from mediator.dispatch.attempt import AttemptMaker, Stop, Stops
 from mediator.dispatch.housekeeping import LEASE, Housekeeping
 from mediator.dispatch.retrying import call_state
-from mediator.dispatch.slots import Slots, ordered
+from mediator.dispatch.slots import Slots, limits, ordered
 from mediator.dispatch.telling import named
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
@@ -30,8 +30,8 @@ _log = structlog.get_logger()
 
 _LONGEST_IDLE = 1.0
 """Seconds; how late a missed notice is noticed."""
-_SILENCE = timedelta(seconds=30)
-"""A dispatcher that has not looked for work for so long is stuck."""
+_SILENCE = 30.0
+"""Seconds; a dispatcher that has not looked for work for so long is stuck."""
 
 
 class Scripts(Protocol):
@@ -60,6 +60,7 @@ class Dispatcher:
         maker: AttemptMaker,
         metrics: Metrics,
         clock: Clock,
+        lease: timedelta = LEASE,
     ) -> None:
         self.owner = owner
         self._store = store
@@ -69,13 +70,20 @@ class Dispatcher:
         self._metrics = metrics
         self._clock = clock
         self._stops: Stops = {}
+        self._lease = lease
         self._house = Housekeeping(
-            owner=owner, store=store, stops=self._stops, metrics=metrics, clock=clock
+            owner=owner,
+            store=store,
+            stops=self._stops,
+            scripts=lambda: scripts.catalog.scripts,
+            metrics=metrics,
+            clock=clock,
+            lease=lease,
         )
         self._stopping = False
         self._cutting = False
         self._running: asyncio.Task[None] | None = None
-        self._last_round: datetime | None = None
+        self._last_round: float | None = None
         store.notices.on_stop(self._stop_one)
         store.notices.want(self._fits)
 
@@ -83,7 +91,7 @@ class Dispatcher:
     def alive(self) -> bool:
         """Whether it looked for work lately; with full slots it looks too."""
         last = self._last_round
-        return last is not None and self._clock.now() - last < _SILENCE
+        return last is not None and self._clock.steady() - last < _SILENCE
 
     async def run(self) -> None:
         """Dispatch until `stop`; returns when the last attempt is recorded.
@@ -131,7 +139,7 @@ class Dispatcher:
 
         A claim takes all that fits, so that nothing is left to look for at once.
         """
-        self._last_round = self._clock.now()
+        self._last_round = self._clock.steady()
         if not self._house.recovered:
             await self._house.recover()
         room = await self._fill(attempts)
@@ -155,10 +163,11 @@ class Dispatcher:
             slots=slots,
             room=self._slots.room(scripts),
             ordered=ordered(scripts),
+            limits=limits(scripts),
         )
         if appetite.room and (slots or interactive_slots):
             now = self._clock.now()
-            for claim in await self._store.claim(appetite, now=now, lease=now + LEASE):
+            for claim in await self._store.claim(appetite, now=now, lease=now + self._lease):
                 self._start(attempts, claim, scripts[claim.delivery.script])
         return self._slots.room(scripts)
 

@@ -68,6 +68,16 @@ def read_secret(path: Path, *, key: str) -> Secret:
         raise SettingsError(f"{key}: the secret file {path} {_unread(error)}.") from error
 
 
+def read_password(path: Path, *, key: str) -> Secret:
+    """Read a password that somebody else chose, however short. Raises `SettingsError` as above."""
+    try:
+        return Secret(_first_line(path, shortest=1))
+    except ValueError as error:
+        raise SettingsError(f"{key}: the password file {path} {error}.") from error
+    except OSError as error:
+        raise SettingsError(f"{key}: the password file {path} {_unread(error)}.") from error
+
+
 def read_secrets(auth: Auth) -> Secrets:
     """Read all secrets. Raises `SettingsError` with one line per problem."""
     found: dict[str, Secret] = {}
@@ -108,7 +118,7 @@ def new_secret_file(path: Path) -> None:
         raise SettingsError(f"{path} cannot be written ({error.strerror}).") from error
 
 
-def _first_line(path: Path) -> str:
+def _first_line(path: Path, *, shortest: int = SHORTEST) -> str:
     # Asked before opening: a named pipe would hold up the start until somebody writes to it.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("is a directory or a device; name a regular file")
@@ -119,10 +129,10 @@ def _first_line(path: Path) -> str:
                 "(in Kubernetes set the volume's defaultMode to 0440)"
             )
         line = file.read(_LONGEST + 1).partition(b"\n")[0]
-    return _checked(line)
+    return _checked(line, shortest)
 
 
-def _checked(line: bytes) -> str:
+def _checked(line: bytes, shortest: int) -> str:
     if len(line) > _LONGEST:
         raise ValueError(f"has a first line of more than {_LONGEST} bytes; {_MAKE_ONE}")
     try:
@@ -135,9 +145,9 @@ def _checked(line: bytes) -> str:
         raise ValueError("begins with a byte order mark; save it as UTF-8 without one")
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise ValueError(f"has a control character in its first line; {_MAKE_ONE}")
-    if len(text) < SHORTEST:
+    if len(text) < shortest:
         raise ValueError(
-            f"holds {len(text)} characters in its first line, fewer than {SHORTEST}; {_MAKE_ONE}"
+            f"holds {len(text)} characters in its first line, fewer than {shortest}; {_MAKE_ONE}"
         )
     return text
 

@@ -7,7 +7,7 @@ nothing of it was stored.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -30,6 +30,20 @@ class Appetite:
     """script → how many more of its attempts may start; scripts that are not here wait"""
     ordered: frozenset[str] = frozenset()
     """scripts whose deliveries of one ticket run one after another"""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """script → how many of its attempts may run at once, by all who share the store"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A running attempt, as a dispatcher holds it."""
+
+    delivery_id: str
+    number: int
+    """the attempt's number"""
+    owner: str
+    lease: datetime | None
+    """until when, by the owner's clock; every renewal changes it, which proves the owner alive"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,9 +106,14 @@ class DeliveryStore(Protocol):
 
     notices: Notices
     """tells who waits when something is accepted, ends, or is to be stopped"""
+    alone: bool
+    """whether no other mediator can be using it"""
 
     async def start(self) -> None:
-        """Open it and bring its schema up to date. Raises `SettingsError` if it never can."""
+        """Open it, with the schema of this program.
+
+        Raises `SettingsError` if it never can, `StoreUnavailable` if it cannot now.
+        """
         ...
 
     async def close(self) -> None:
@@ -143,10 +162,21 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def recover(self, owner: str, *, now: datetime) -> int:
-        """Put back what others held and lost, and what `owner` itself has not renewed.
+    async def held(self) -> list[Held]:
+        """All attempts that run, whoever runs them."""
+        ...
+
+    async def recover(self, lost: Collection[Held], *, now: datetime) -> int:
+        """Put back what was lost, unless it was renewed, ended or taken over since it was seen.
 
         Returns how many deliveries.
+        """
+        ...
+
+    async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
+        """Make due now what is due later than `latest` of its script; returns how many.
+
+        No policy has that: a clock was set back. Interactive ones are not looked at.
         """
         ...
 

@@ -127,9 +127,13 @@ def new_row(new: NewDelivery, content: bytes) -> dict[str, Any]:
     }
 
 
-def one(conn: Connection, delivery_id: str) -> RowMapping:
-    """The row of a delivery, all columns. Raises `NotFound`."""
-    row = conn.execute(select(deliveries).where(deliveries.c.id == delivery_id)).mappings().first()
+def one(conn: Connection, delivery_id: str, *, to_change: bool = False) -> RowMapping:
+    """The row of a delivery, all columns; `to_change`: nobody else changes it meanwhile.
+
+    Raises `NotFound`.
+    """
+    query = select(deliveries).where(deliveries.c.id == delivery_id)
+    row = conn.execute(query.with_for_update() if to_change else query).mappings().first()
     if row is None:
         raise NotFound(f"there is no delivery {delivery_id}; `mediator deliveries list` shows them")
     return row

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, column, table, update
 
@@ -23,28 +23,65 @@ from mediator.storage import (
 )
 from mediator.storage.group_commit import GroupCommit
 from mediator.storage.notices import Notices
-from mediator.storage.port import Appetite, Backlog, Finish, Kept, Search
+from mediator.storage.port import Appetite, Backlog, Finish, Held, Kept, Search
 from mediator.storage.sqlite import SqliteDatabase
 
 T = TypeVar("T")
 _VERSION = table("alembic_version", column("version_num"))
 
 
-class SqliteStore:
-    """Implements `DeliveryStore` on one SQLite file that this process holds alone."""
+class Database(Protocol):
+    """Where statements run."""
 
-    def __init__(self, path: Path) -> None:
-        self.notices = Notices()
-        self._database = SqliteDatabase(path)
-        self._writer = GroupCommit(self._database.transaction)
+    def open(self) -> None:
+        """Make it ready. Raises `SettingsError` or `StoreUnavailable`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on a consistent snapshot. Raises `StoreUnavailable`."""
+        ...
+
+
+class Tell(Protocol):
+    """Hints to all who wait for changes of the store; `Notices` has the words."""
+
+    def work(self, script: str | None = None, *, interactive: bool = False) -> None:
+        """Something may be due."""
+        ...
+
+    def ended(self, delivery_ids: Iterable[str]) -> None:
+        """These deliveries ended."""
+        ...
+
+    def stop(self, delivery_id: str) -> None:
+        """Whoever runs it is to stop it."""
+        ...
+
+
+class SqlStore:
+    """What every store does alike."""
+
+    alone: bool
+
+    def __init__(
+        self, database: Database, writer: GroupCommit, *, notices: Notices, tell: Tell
+    ) -> None:
+        self.notices = notices
+        self._tell = tell
+        self._database = database
+        self._writer = writer
 
     async def start(self) -> None:
-        """Open the file and upgrade it. Raises `SettingsError`."""
+        """Open the database and begin to write."""
         await asyncio.to_thread(self._database.open)
         self._writer.start()
 
     async def close(self) -> None:
-        """Write what was submitted and let go of the file."""
+        """Write what was submitted and let go of the database."""
         await self._writer.close()
         await asyncio.to_thread(self._database.close)
 
@@ -52,7 +89,7 @@ class SqliteStore:
         """Keep a delivery; committed when this returns. Raises `KeyReused`."""
         accepted: Accepted = await self._writer.submit(accepting.accept, new)
         if accepted.repeat is Repeat.NEW:
-            self.notices.work(new.script, interactive=new.interactive)
+            self._tell.work(new.script, interactive=new.interactive)
         return accepted
 
     async def accept_together(self, news: Sequence[NewDelivery]) -> list[Accepted]:
@@ -60,7 +97,7 @@ class SqliteStore:
         accepted = await self._write(lambda conn: accepting.accept_together(conn, news))
         for new, answer in zip(news, accepted, strict=True):
             if answer.repeat is Repeat.NEW:
-                self.notices.work(new.script, interactive=new.interactive)
+                self._tell.work(new.script, interactive=new.interactive)
         return accepted
 
     async def recognise(self, news: Sequence[NewDelivery]) -> list[Accepted | None]:
@@ -75,7 +112,7 @@ class SqliteStore:
         """Close an attempt; None when it was no longer the caller's."""
         state: State | None = await self._writer.submit(recording.finish, finish)
         if state is not None and state.ended:
-            self.notices.ended([finish.delivery_id])
+            self._tell.ended([finish.delivery_id])
         return state
 
     async def renew(
@@ -84,18 +121,31 @@ class SqliteStore:
         """Extend leases; the ids that are to be stopped."""
         return await self._write(lambda conn: leases.renew(conn, owner, running, lease=lease))
 
-    async def recover(self, owner: str, *, now: datetime) -> int:
-        """Put back what was lost. The file has one holder: what others held is lost."""
-        recovered = await self._write(lambda conn: leases.recover(conn, owner, now=now, alone=True))
+    async def held(self) -> list[Held]:
+        """What runs."""
+        return await self._database.read(leases.held)
+
+    async def recover(self, lost: Collection[Held], *, now: datetime) -> int:
+        """Put back what is still as it was seen."""
+        if not lost:
+            return 0
+        recovered = await self._write(lambda conn: leases.recover(conn, lost, now=now))
         if recovered.count:
-            self.notices.ended(recovered.ended)
-            self.notices.work()
+            self._tell.ended(recovered.ended)
+            self._tell.work()
         return recovered.count
+
+    async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
+        """Make due now what is due later than `latest` of its script."""
+        count = await self._write(lambda conn: claiming.hasten(conn, latest, now=now))
+        if count:
+            self._tell.work()
+        return count
 
     async def expire(self, *, now: datetime) -> int:
         """Cancel interactive deliveries that nobody waits for any more."""
         late = await self._write(lambda conn: leases.expire(conn, now=now))
-        self.notices.ended(late)
+        self._tell.ended(late)
         return len(late)
 
     async def next_due(self, scripts: Collection[str], *, after: datetime) -> datetime | None:
@@ -113,7 +163,7 @@ class SqliteStore:
     async def retry(self, delivery_id: str, *, now: datetime) -> Delivery:
         """Make it due now. Raises `NotFound` or `Conflict`."""
         delivery = await self._write(lambda conn: operating.retry(conn, delivery_id, now=now))
-        self.notices.work()
+        self._tell.work()
         return delivery
 
     async def cancel(self, delivery_id: str, *, now: datetime, reason: str) -> Delivery:
@@ -122,10 +172,10 @@ class SqliteStore:
             lambda conn: operating.cancel(conn, delivery_id, now=now, reason=reason)
         )
         if delivery.state is State.CANCELLED:
-            self.notices.ended([delivery_id])
-            self.notices.work()  # the ticket's next delivery may have waited for it
+            self._tell.ended([delivery_id])
+            self._tell.work()  # the ticket's next delivery may have waited for it
         else:
-            self.notices.stop(delivery_id)
+            self._tell.stop(delivery_id)
         return delivery
 
     async def remove(self, kept: Kept) -> int:
@@ -135,10 +185,6 @@ class SqliteStore:
             return 0
         return await self._write(lambda conn: removing.remove(conn, kept, last))
 
-    async def give_back(self) -> bool:
-        """Shorten the file a little; whether it can be shortened more."""
-        return await self._write(sqlite_file.give_back)
-
     async def backlog(self) -> Backlog:
         """Counts for metrics."""
         return await self._database.read(reading.backlog)
@@ -147,17 +193,33 @@ class SqliteStore:
         """Script → its pending deliveries."""
         return await self._database.read(reading.waiting)
 
-    async def free(self) -> int | None:
-        """Bytes free on the file's disk."""
-        return await asyncio.to_thread(self._database.free)
-
     async def probe(self) -> None:
-        """Prove that the file can be written, by a change that changes nothing."""
+        """Prove that it can be written, by a change that changes nothing."""
         await self._write(_touch)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         """A write of its own kind, in the same transaction as its neighbours."""
         return await self._writer.submit(lambda conn, _: [work(conn)], None)
+
+
+class SqliteStore(SqlStore):
+    """Implements `DeliveryStore` on one SQLite file that this process holds alone."""
+
+    alone = True
+    _database: SqliteDatabase
+
+    def __init__(self, path: Path) -> None:
+        database, notices = SqliteDatabase(path), Notices()
+        writer = GroupCommit(database.transaction)
+        super().__init__(database, writer, notices=notices, tell=notices)
+
+    async def give_back(self) -> bool:
+        """Shorten the file a little; whether it can be shortened more."""
+        return await self._write(sqlite_file.give_back)
+
+    async def free(self) -> int | None:
+        """Bytes free on the file's disk."""
+        return await asyncio.to_thread(self._database.free)
 
 
 def _touch(conn: Connection) -> None:

@@ -86,7 +86,8 @@ async def _keep_house(desk: Desk) -> object:
     claims = await desk.claim(slots=3)
     await desk.store.renew("here", [c.delivery.id for c in claims], lease=desk.now)
     await desk.store.expire(now=desk.now)
-    return await desk.store.recover("there", now=desk.now)
+    await desk.store.hasten({"a.py": desk.now}, now=desk.now)
+    return await desk.recover(crashed=True)
 
 
 async def _next_due(desk: Desk) -> object:

@@ -413,7 +413,7 @@ class TestRecording:
         await desk.accept()
         (lost,) = await desk.claim()
         other = Desk(desk.store, owner="there", now=desk.now + 100 * SECOND)
-        await desk.store.recover("there", now=other.now)
+        await other.recover()
         (taken,) = await other.claim()
         assert await desk.finish(lost) is None
         assert await desk.state(lost.delivery.id) is State.RUNNING
