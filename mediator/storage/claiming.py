@@ -81,7 +81,7 @@ def _of_kind(
         found = _due(conn, scripts, {**kind, "slots": slots + len(passed)})
         found = [row for row in found if row["seq"] not in passed]
         wanted = _within(found, slots - len(taken), dict(room))
-        ours = sharing.take(conn, wanted, scripts, kind["now"])
+        ours = sharing.take(conn, wanted, beside=taken, ordered=scripts, now=kind["now"])
         taken += _within(ours, slots - len(taken), room)
         passed |= {row["seq"] for row in wanted}
         if len(ours) == len(wanted):

@@ -65,7 +65,11 @@ class PostgresqlDatabase:
             before_sleep=_not_yet,
             reraise=True,
         )
-        waiting(self.transaction, schema.check)
+        try:
+            waiting(self.transaction, schema.check)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -123,7 +127,6 @@ class PostgresqlDatabase:
         try:
             found: T = trying(self._look, work)
         except (DBAPIError, PoolTimeout) as error:
-            self._reader.dispose()
             raise _unavailable(error) from error
         return found
 

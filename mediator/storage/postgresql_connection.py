@@ -10,7 +10,8 @@ middle of a transaction is cut off by the server, so that nobody waits for its l
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,19 +88,21 @@ class Server:
     def connect(self, *, reads_only: bool = False) -> PatientConnection:
         """A connection for transactions. Raises `psycopg.Error`."""
         connection = PatientConnection.connect(self.conninfo, autocommit=True, **self._secret())
-        connection.execute(_SESSION)
-        connection.autocommit = False
-        if reads_only:  # all that one read looks at is of one moment
-            connection.read_only = True
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with _closed_on_error(connection):
+            connection.execute(_SESSION)
+            connection.autocommit = False
+            if reads_only:  # all that one read looks at is of one moment
+                connection.read_only = True
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         return connection
 
     def connect_at_leisure(self) -> PatientConnection:
         """A connection for what may take minutes. Raises `psycopg.Error`."""
         connection = self.connect()
-        connection.patience = None
-        connection.execute("SET statement_timeout = 0")
-        connection.commit()
+        with _closed_on_error(connection):
+            connection.patience = None
+            connection.execute("SET statement_timeout = 0")
+            connection.commit()
         return connection
 
     async def listen(self, channel: str) -> psycopg.AsyncConnection[Any]:
@@ -107,9 +110,22 @@ class Server:
         connection = await psycopg.AsyncConnection.connect(
             self.conninfo, autocommit=True, **self._secret()
         )
-        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        try:
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     def _secret(self) -> dict[str, Any]:
         password = self.password()
         return {} if password is None else {"password": password}
+
+
+@contextmanager
+def _closed_on_error(connection: PatientConnection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise

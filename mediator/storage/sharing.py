@@ -55,18 +55,24 @@ def room_left(
 
 
 def take(
-    conn: Connection, wanted: Sequence[RowMapping], ordered: Mapping[str, bool], now: datetime
+    conn: Connection,
+    wanted: Sequence[RowMapping],
+    *,
+    beside: Sequence[RowMapping],
+    ordered: Mapping[str, bool],
+    now: datetime,
 ) -> Sequence[RowMapping]:
     """Lock those of them that are still to be had, as they are now; `ordered`: by script.
 
     One mediator at a time claims of one ticket. It looks again once it holds the ticket's lock:
     an operator may have made an earlier delivery due while another mediator claimed a later one,
-    and neither saw the other's.
+    and neither saw the other's. `beside`: what this claim has taken before, which does not run yet.
     """
     if not wanted or not locking.shared(conn):
         return wanted
     numbers = {row["seq"]: _ticket(row) for row in wanted if ordered[row["script"]]}
     ours = locking.try_for(conn, [number for number in numbers.values() if number is not None])
+    ours -= {_ticket(row) for row in beside if ordered.get(row["script"])}
     seqs = [seq for row in wanted if numbers.get(seq := row["seq"]) in {None, *ours}]
     values = {"seqs": seqs, "unordered": [seq for seq in seqs if seq not in numbers], "now": now}
     return list(conn.execute(_TAKE, values).mappings())
