@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from mediator.errors import SettingsError
+from mediator.errors import SettingsError, StoreUnavailable
 from mediator.settings.secrets import read_password
 from mediator.settings.store_url import postgresql_url
 from mediator.settings.tree import Store
@@ -83,15 +83,20 @@ def _server(settings: Store) -> Server:
             "store.url: PostgreSQL needs its driver; run `pip install"
             " 'securechange-mediator[postgresql]'` where the mediator is installed"
         )
-    file = settings.password_file
+    _password(settings)  # what is wrong with it is said now
 
     def password() -> str | None:
-        if file is None:
-            return None
-        return read_password(file, key="store.password_file").reveal()
+        try:
+            return _password(settings)
+        except SettingsError as error:
+            raise StoreUnavailable(f"the store cannot be used now: {error}") from error
 
-    password()  # what is wrong with it is said now
     found: Server = import_module("mediator.storage.postgresql_connection").Server(
         url=postgresql_url(settings.url), password=password
     )
     return found
+
+
+def _password(settings: Store) -> str | None:
+    file = settings.password_file
+    return None if file is None else read_password(file, key="store.password_file").reveal()

@@ -13,7 +13,17 @@ from typing import Any, TypeVar
 
 import structlog
 from psycopg import errors
-from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    NullPool,
+    Transaction,
+    bindparam,
+    create_engine,
+    func,
+    select,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import (
@@ -21,9 +31,11 @@ from tenacity import (
     Retrying,
     retry_if_exception,
     retry_if_exception_type,
+    retry_if_result,
     stop_after_attempt,
     stop_after_delay,
     wait_exponential_jitter,
+    wait_fixed,
 )
 
 from mediator.errors import StoreUnavailable
@@ -41,6 +53,9 @@ _READERS = 4
 _TRIES = 4
 _SOON = 2.0
 """Seconds in which a connection that was lost is found to be so; then another try is worth it."""
+_NUMBER = select(func.txid_current_if_assigned())
+_BECAME = select(func.txid_status(bindparam("number", type_=BigInteger)))
+"""https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT"""
 _CROSSED = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -98,10 +113,34 @@ class PostgresqlDatabase:
         with self._writer.connect() as connection:
             transaction = connection.begin()
             work(connection)
-            try:
-                transaction.commit()
-            except DBAPIError as error:
-                raise _unsure(error) from error
+            number = connection.execute(_NUMBER).scalar()
+            lost = _lost(transaction)
+        if lost is not None and not self._is_committed(number, lost):
+            raise _unavailable(lost) from lost
+
+    def _is_committed(self, number: int | None, lost: DBAPIError) -> bool:
+        """What became of a transaction whose commit was not answered: the server remembers.
+
+        Raises `StoreUnavailable` when it cannot be asked, or does not know.
+        """
+        asking = Retrying(
+            retry=retry_if_result(lambda found: found == "in progress"),
+            stop=stop_after_delay(_SOON),
+            wait=wait_fixed(0.05),
+            retry_error_callback=lambda _: None,
+        )
+        try:
+            found = asking(self._ask, number)
+        except DBAPIError as error:
+            raise _unsure(error) from lost
+        if found not in {"committed", "aborted"}:
+            raise _unsure(lost) from lost
+        return found == "committed"
+
+    def _ask(self, number: int | None) -> str | None:
+        with self._writer.begin() as connection:
+            found: str | None = connection.execute(_BECAME, {"number": number}).scalar()
+            return found
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a consistent snapshot. Raises `StoreUnavailable`."""
@@ -158,6 +197,15 @@ def _engine(server: Server, *, pool_size: int, reads_only: bool = False) -> Engi
         max_overflow=0,
         pool_timeout=10,
     )
+
+
+def _lost(transaction: Transaction) -> DBAPIError | None:
+    """What kept the answer to its commit away; None: it is committed."""
+    try:
+        transaction.commit()
+    except DBAPIError as error:
+        return error
+    return None
 
 
 def _worth_another(error: BaseException) -> bool:

@@ -98,7 +98,7 @@ class Bell:
 
     async def _listen(self) -> None:
         trying = AsyncRetrying(
-            retry=retry_if_exception_type((psycopg.Error, OSError)),
+            retry=retry_if_exception_type((psycopg.Error, OSError, StoreUnavailable)),
             wait=wait_exponential_jitter(multiplier=0.1, max=5),
             before_sleep=_not_heard,
         )

@@ -18,6 +18,8 @@ class Proxy:
         """as soon as a client has sent this, the server gets it, and nothing comes back any more"""
         self.cut = 0
         """wires that were cut for it"""
+        self.refuses = self.refuses_then = False
+        """no further wire is laid; `then`: once one was cut"""
 
     async def __aenter__(self) -> Self:
         """Listen."""
@@ -46,6 +48,9 @@ class Proxy:
         assert wire is not None
         self._wires.add(wire)
         wire.add_done_callback(self._wires.discard)
+        if self.refuses:
+            writer.close()
+            return
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
         try:
             async with asyncio.TaskGroup() as both:
@@ -71,6 +76,7 @@ class Proxy:
             if cuts:
                 self.cut_after = None
                 self.cut += 1
+                self.refuses = self.refuses_then
                 await asyncio.sleep(0.2)  # the server works on what it got; nobody is told
                 return
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -217,9 +217,7 @@ class TestConnections:
         self, database: str, postgresql: Postgresql, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(PatientConnection, "patience", 0.5)
-        async with Proxy(postgresql.port) as proxy, AsyncExitStack() as stack:
-            url = database.replace(str(postgresql.port), str(proxy.port))
-            store = await stack.enter_async_context(started(url + "?connect_timeout=2"))
+        async with wired(database, postgresql) as (proxy, store):
             desk = Desk(store)
             first = await desk.accept()
             proxy.hold()
@@ -231,20 +229,57 @@ class TestConnections:
             second = await eventually(lambda: _accepted(desk))
             assert {first, second} <= {d.id for d in await store.search(Search())}
 
-    async def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled(
+    async def test_a_commit_whose_answer_was_lost_is_asked_about(
         self, database: str, postgresql: Postgresql
     ) -> None:
-        async with Proxy(postgresql.port) as proxy, AsyncExitStack() as stack:
-            url = database.replace(str(postgresql.port), str(proxy.port))
-            store = await stack.enter_async_context(started(url))
-            handed = new()
+        async with wired(database, postgresql) as (proxy, store):
+            desk = Desk(store)
             proxy.cut_after = b"COMMIT"
+            delivery_id = await desk.accept()
+            proxy.cut_after = b"COMMIT"
+            (claim,) = await desk.claim()
+            proxy.cut_after = b"COMMIT"
+            assert await desk.finish(claim) is State.SUCCEEDED
+            assert proxy.cut == 3
+            assert [d.id for d in await store.search(Search())] == [delivery_id]
+
+    async def test_what_cannot_be_asked_about_is_neither_lost_nor_doubled(
+        self, database: str, postgresql: Postgresql
+    ) -> None:
+        async with wired(database, postgresql) as (proxy, store):
+            handed = new()
+            proxy.cut_after, proxy.refuses_then = b"COMMIT", True
             with pytest.raises(StoreUnavailable, match="whether it is stored is not known"):
                 await store.accept(handed)
-            assert proxy.cut == 1
+            proxy.refuses = False
             answer = await store.accept(like(handed, idempotency_key=handed.idempotency_key))
             assert (answer.id, answer.repeat) == (handed.id, Repeat.RESENT)
             assert [d.state for d in await store.search(Search())] == [State.PENDING]
+
+    async def test_a_transaction_that_the_server_ended_is_made_again(
+        self, shared: PostgresqlStore, database: str
+    ) -> None:
+        """Before its commit: nothing of it can have been stored."""
+        runs: list[int] = []
+
+        def work(connection: Connection) -> int:
+            runs.append(len(runs))
+            if len(runs) == 1:
+                cut_off(database)
+            return int(connection.execute(text("SELECT 7")).scalar_one())
+
+        assert await shared._write(work) == 7
+        assert runs == [0, 1]
+
+
+@asynccontextmanager
+async def wired(
+    database: str, postgresql: Postgresql
+) -> AsyncIterator[tuple[Proxy, PostgresqlStore]]:
+    async with Proxy(postgresql.port) as proxy:
+        url = database.replace(str(postgresql.port), str(proxy.port))
+        async with started(url + "?connect_timeout=2") as store:
+            yield proxy, store
 
 
 async def _start_and_close(url: str) -> None:
