@@ -56,6 +56,8 @@ class Bell:
             asyncio.create_task(self._listen(), name="store-listening"),
             asyncio.create_task(self._tell(), name="store-telling"),
         )
+        for task in self._tasks:
+            task.add_done_callback(_say_if_dead)
 
     async def close(self) -> None:
         """End both."""
@@ -157,3 +159,9 @@ def payloads(name: str, items: Iterable[str]) -> Iterator[str]:
 def _not_heard(call: RetryCallState) -> None:
     problem = call.outcome and call.outcome.exception()
     _log.warning("notices cannot be heard", reason=" ".join(str(problem).split()))
+
+
+def _say_if_dead(task: asyncio.Task[None]) -> None:
+    """A fault here: everybody still looks by time, only later."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error(f"{task.get_name()} died", exc_info=error)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -292,6 +293,40 @@ async def _accepted(desk: Desk) -> str:
         return await desk.accept()
     except StoreUnavailable:
         return ""
+
+
+async def test_a_claim_does_not_walk_through_the_backlog(
+    shared: PostgresqlStore, database: str
+) -> None:
+    statements: list[tuple[str, dict[str, object]]] = []
+
+    def note(*call: Any) -> None:
+        _, _, statement, parameters, _, _ = call
+        if "json_each_text" in statement:
+            statements.append((statement, parameters))
+
+    desk = Desk(shared, ordered=frozenset({"a.py"}))
+    for _ in range(3):
+        await desk.accept()
+    ask(
+        database,
+        "INSERT INTO deliveries SELECT seq + 1000 * n, seq || '-' || n, script, event, arguments,"
+        " variables, ticket_id || n, ticket, interactive, state, received, due, ended, expires,"
+        " key_id, idempotency_key || n, content, budget_start, attempts_made, failures, losses,"
+        " last_error, owner, lease, stop_asked FROM deliveries, generate_series(1, 7000) AS n",
+    )
+    ask(database, "ANALYZE")
+    event.listen(shared._database._writer, "before_cursor_execute", note)  # type: ignore[attr-defined]
+    event.listen(shared._database._reader, "before_cursor_execute", note)  # type: ignore[attr-defined]
+    assert len(await desk.claim(slots=3, interactive_slots=0)) == 3
+    await shared.next_due(["a.py", "b.py"], after=desk.now)
+    assert len(statements) == 2
+    with psycopg.connect(database) as connection:
+        for statement, parameters in statements:
+            plan = connection.execute(f"EXPLAIN {statement}".encode(), parameters).fetchall()
+            lines = "\n".join(line for (line,) in plan)
+            assert "ix_deliveries_pending" in lines
+            assert "Seq Scan" not in lines
 
 
 class TestNotices:
