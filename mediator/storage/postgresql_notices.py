@@ -164,4 +164,4 @@ def _not_heard(call: RetryCallState) -> None:
 def _say_if_dead(task: asyncio.Task[None]) -> None:
     """A fault here: everybody still looks by time, only later."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error(f"{task.get_name()} died", exc_info=error)
+        _log.error("part died", part=task.get_name(), exc_info=error)
