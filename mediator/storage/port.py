@@ -6,9 +6,9 @@ nothing of it was stored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from mediator.model.attempts import Ended
@@ -75,6 +75,8 @@ class Search:
     """1..500"""
     after: int | None = None
     """continue behind the delivery with this `seq`"""
+    floor: int | None = None
+    """look no further back than to this `seq`"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,6 +197,10 @@ class DeliveryStore(Protocol):
         """One delivery with its attempts and outputs. Raises `NotFound`."""
         ...
 
+    async def body(self, delivery_id: str) -> bytes:
+        """The ticket of one delivery, as it was handed over. Raises `NotFound`."""
+        ...
+
     async def search(self, search: Search) -> list[Delivery]:
         """Deliveries with their attempts, without outputs."""
         ...
@@ -230,6 +236,24 @@ class DeliveryStore(Protocol):
 
     async def waiting(self) -> Mapping[str, int]:
         """Script → how many of its deliveries are pending; interactive ones are not counted."""
+        ...
+
+    async def ends(
+        self, *, since: datetime, until: datetime, step: timedelta
+    ) -> Mapping[tuple[int, State], int]:
+        """How many deliveries ended, by step (0, 1, ... from `since`) and state."""
+        ...
+
+    async def recent(self, scripts: Collection[str], *, most: int) -> Mapping[str, list[Delivery]]:
+        """Script → its latest deliveries, newest first, without their attempts."""
+        ...
+
+    async def place(self, at: datetime) -> int:
+        """About which `seq` came first at `at` or later; not exact where a clock was set back."""
+        ...
+
+    async def pulse(self) -> Hashable:
+        """Something that is another one when deliveries have come, begun to run, or ended."""
         ...
 
     async def free(self) -> int | None:

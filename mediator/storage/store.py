@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -20,6 +20,7 @@ from mediator.storage import (
     recording,
     removing,
     sqlite_file,
+    summaries,
 )
 from mediator.storage.group_commit import GroupCommit
 from mediator.storage.notices import Notices
@@ -156,6 +157,10 @@ class SqlStore:
         """One delivery with attempts and outputs. Raises `NotFound`."""
         return await self._database.read(lambda conn: reading.find(conn, delivery_id))
 
+    async def body(self, delivery_id: str) -> bytes:
+        """The ticket of one delivery. Raises `NotFound`."""
+        return await self._database.read(lambda conn: reading.body(conn, delivery_id))
+
     async def search(self, search: Search) -> list[Delivery]:
         """Deliveries, newest first, without outputs."""
         return await self._database.read(lambda conn: reading.search(conn, search))
@@ -192,6 +197,26 @@ class SqlStore:
     async def waiting(self) -> Mapping[str, int]:
         """Script → its pending deliveries."""
         return await self._database.read(reading.waiting)
+
+    async def ends(
+        self, *, since: datetime, until: datetime, step: timedelta
+    ) -> Mapping[tuple[int, State], int]:
+        """How many deliveries ended, by step and state."""
+        return await self._database.read(
+            lambda conn: summaries.ends(conn, since=since, until=until, step=step)
+        )
+
+    async def recent(self, scripts: Collection[str], *, most: int) -> Mapping[str, list[Delivery]]:
+        """Script → its latest deliveries."""
+        return await self._database.read(lambda conn: summaries.recent(conn, scripts, most=most))
+
+    async def place(self, at: datetime) -> int:
+        """About which `seq` came first at `at` or later."""
+        return await self._database.read(lambda conn: summaries.place(conn, at))
+
+    async def pulse(self) -> Hashable:
+        """Another one when something has happened."""
+        return await self._database.read(summaries.pulse)
 
     async def probe(self) -> None:
         """Prove that it can be written, by a change that changes nothing."""

@@ -159,6 +159,20 @@ async def test_what_waits_is_counted_in_an_index_alone(spied: tuple[Desk, Spy]) 
     ]
 
 
+async def test_summaries_read_as_much_of_an_index_as_they_tell(spied: tuple[Desk, Spy]) -> None:
+    desk, spy = spied
+    store = desk.store
+    await store.ends(since=START, until=START + SECOND, step=SECOND)
+    assert "COVERING INDEX ix_deliveries_ended (state=? AND ended>? AND ended<?)" in spy.plans()[0]
+    spy.statements.clear()
+    await store.recent(["a.py"], most=5)
+    assert spy.plans() == ["SEARCH deliveries USING INDEX ix_deliveries_script (script=?)"]
+    spy.statements.clear()
+    await store.pulse()
+    await store.place(START)
+    assert not any("B-TREE" in line for line in spy.plans())
+
+
 async def test_what_goes_is_found_in_the_order_of_ends(spied: tuple[Desk, Spy]) -> None:
     desk, spy = spied
     for claim in await desk.claim():
