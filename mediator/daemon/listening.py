@@ -72,7 +72,7 @@ def listeners(http: Http, services: Services) -> dict[str, Listener]:
     """The ports of the settings, by the name of their URL in the ready line."""
     # Port 0 is any port, so two of them are two ports.
     apart = http.metrics_port is not None and (http.metrics_port != http.port or not http.port)
-    api = make_api(services, with_health=not apart)
+    api = make_api(services, with_health=not apart, with_console=http.console)
     found = {"url": Listener(app=api, host=http.host, port=http.port, key="http.port")}
     if apart and http.metrics_port is not None:
         health = make_health(services)

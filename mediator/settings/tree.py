@@ -65,6 +65,8 @@ class Http(Strict):
     """Port of /metrics, /livez and /readyz; by default the same as `port`."""
     body_limit: Size = 16 * 2**20
     """Largest ticket that is accepted, in bytes or as 16MiB; default 16MiB."""
+    console: bool = True
+    """Show the console, pages for people with a token, at /console; default true."""
     migration: bool = False
     """Take hand-overs with a token instead of a signature, at /v1/migration; default false."""
 

@@ -15,12 +15,15 @@ from mediator.web import (
     overview,
     request_ids,
 )
+from mediator.web.console.application import add_console
 from mediator.web.openapi import openapi
 from mediator.web.problems import Handler, problems
 from mediator.web.services import SERVICES, Services
 
 
-def make_api(services: Services, *, with_health: bool) -> web.Application:
+def make_api(
+    services: Services, *, with_health: bool, with_console: bool = False
+) -> web.Application:
     """The application that shims and operators talk to."""
     app = _application(services)
     app.router.add_post(
@@ -42,6 +45,8 @@ def make_api(services: Services, *, with_health: bool) -> web.Application:
     _get(app, "/livez", health.livez)
     if with_health:
         _add_health(app)
+    if with_console:
+        add_console(app, services)
     return app
 
 

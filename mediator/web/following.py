@@ -10,27 +10,19 @@ import asyncio
 import codecs
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from mediator.model.attempts import Attempt
 from mediator.model.deliveries import Delivery
 from mediator.runners.live import Live
 from mediator.web.documents import attempt_document, document
 from mediator.web.services import Services
+from mediator.web.streams import Event
 
 BEAT = 10.0
 """Seconds of silence after which a sign of life is sent."""
 LOOK = 1.0
 """Seconds after which the store is looked at again for what another mediator runs."""
 _decoder = codecs.getincrementaldecoder("utf-8")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One server-sent event."""
-
-    name: str
-    data: dict[str, Any]
 
 
 @dataclass(kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from mediator.web.documents import (
     script_document,
 )
 from mediator.web.searching import read_search
-from mediator.web.services import SERVICES
+from mediator.web.services import SERVICES, Holder
 from mediator.web.tokens import require
 
 _log = structlog.get_logger()
@@ -50,15 +50,25 @@ async def show_delivery(request: web.Request) -> web.Response:
 async def retry_delivery(request: web.Request) -> web.Response:
     """Make a delivery due now, with a fresh budget."""
     holder = require(request, Role.OPERATOR)
+    return _json(document(await retry(request, holder)))
+
+
+async def retry(request: web.Request, holder: Holder) -> Delivery:
+    """What `holder` asks for, who may. Raises `NotFound` or `Conflict`."""
     services = request.app[SERVICES]
     delivery = await services.store.retry(request.match_info["id"], now=services.clock.now())
     _log.info("delivery retried", **_named(delivery), by=holder.name)
-    return _json(document(delivery))
+    return delivery
 
 
 async def cancel_delivery(request: web.Request) -> web.Response:
     """End a pending delivery; stop a running one."""
     holder = require(request, Role.OPERATOR)
+    return _json(document(await cancel(request, holder)))
+
+
+async def cancel(request: web.Request, holder: Holder) -> Delivery:
+    """What `holder` asks for, who may. Raises `NotFound` or `Conflict`."""
     services = request.app[SERVICES]
     delivery = await services.store.cancel(
         request.match_info["id"],
@@ -68,7 +78,7 @@ async def cancel_delivery(request: web.Request) -> web.Response:
     _log.info(
         "delivery cancelled", **_named(delivery), by=holder.name, running=not delivery.state.ended
     )
-    return _json(document(delivery))
+    return delivery
 
 
 async def list_scripts(request: web.Request) -> web.Response:
