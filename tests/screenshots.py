@@ -184,10 +184,12 @@ async def _shoot(page: Page, path: Path) -> None:
     clip: Any = {"x": 0, "y": 0, "width": size["width"], "height": height}
     await page.screenshot(path=path, full_page=True, clip=clip, animations="disabled")
     if shutil.which("pngquant"):
-        subprocess.run(
-            ["pngquant", "--force", "--skip-if-larger", "--ext", ".png", "64", str(path)],
-            check=False,
-        )
+        await asyncio.to_thread(_shrink, path)
+
+
+def _shrink(path: Path) -> None:
+    command = ["pngquant", "--force", "--skip-if-larger", "--ext", ".png", "64", str(path)]
+    subprocess.run(command, check=False)
 
 
 async def main() -> None:
