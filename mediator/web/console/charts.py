@@ -13,7 +13,7 @@ from mediator.model.attempts import Attempt
 from mediator.model.deliveries import Delivery, State
 from mediator.web.console.wording import TONES
 
-_LEAST = 1.0
+_LEAST = 2.0
 """Height or width of something that is there but very small."""
 
 
@@ -32,13 +32,16 @@ class Bar:
 def stacked(
     columns: Sequence[Mapping[State, int]], *, width: float, height: float, gap: float
 ) -> list[Bar]:
-    """A column for each, states above one another, the highest as high as the chart."""
+    """A column for each, states above one another, the highest as high as the chart.
+
+    What is dead stands at the bottom, and is seen however few they are.
+    """
     most = max((sum(column.values()) for column in columns), default=0)
     step = width / max(len(columns), 1)
     bars = []
     for number, column in enumerate(columns):
         top = height
-        for state in (State.SUCCEEDED, State.CANCELLED, State.DEAD):
+        for state in (State.DEAD, State.CANCELLED, State.SUCCEEDED):
             if count := column.get(state, 0):
                 high = min(max(count / most * height, _LEAST), top)
                 top -= high
@@ -68,8 +71,8 @@ def timeline(
 
     bars = []
     for attempt in attempts:
-        x = min(place(attempt.started), width - 2 * _LEAST)
-        wide = max(place(attempt.ended or now) - x, 2 * _LEAST)
+        x = min(place(attempt.started), width - _LEAST)
+        wide = max(place(attempt.ended or now) - x, _LEAST)
         tone = "busy" if attempt.outcome is None else TONES[attempt.outcome]
         bars.append(_bar(x, 0.0, wide, height, tone))
     return bars

@@ -13,6 +13,7 @@ secret of its own. The payload is no secret: who holds the cookie may know the h
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,8 +27,7 @@ LIFE = timedelta(hours=12)
 """How long somebody stays signed in."""
 _SESSION = b"mediator console session"
 _FORM = b"mediator console form"
-_LONGEST = 500
-"""Characters of a cookie that is looked at."""
+_COOKIE = re.compile(r"([A-Za-z0-9._-]{1,64})\.([0-9]{1,11})\.([A-Za-z0-9_-]{1,40})\.[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,19 +76,19 @@ def begin(holder: Holder, *, now: datetime) -> Session:
 
 def unsealed(cookie: str, holders: Iterable[Holder], *, now: datetime) -> Session | None:
     """The session that the cookie stands for; None: it is forged, too old, or its token is gone."""
-    parts = cookie.rsplit(".", 3)
-    if len(cookie) > _LONGEST or len(parts) != 4 or not (parts[1].isascii() and parts[1].isdigit()):
+    read = _COOKIE.fullmatch(cookie)
+    if read is None:
         return None
-    name, until, nonce, _ = parts
+    name, until, nonce = read.groups()
     found = [holder for holder in holders if holder.name == name and may_sign_in(holder)]
-    if not found or len(until) > 11:
+    if not found:
         return None
     session = Session(holder=found[0], until=datetime.fromtimestamp(int(until), UTC), nonce=nonce)
-    genuine = hmac.compare_digest(session.sealed().encode(), cookie.encode(errors="replace"))
+    genuine = hmac.compare_digest(session.sealed().encode(), cookie.encode())
     return session if genuine and now < session.until <= now + LIFE else None
 
 
 def _mac(holder: Holder, purpose: bytes, payload: str) -> str:
     """Of two purposes never the same, and never that of a signed hand-over: the key is apart."""
     key = hmac.digest(holder.secret.reveal().encode(), purpose, "sha256")
-    return hmac.digest(key, payload.encode(errors="replace"), "sha256").hex()
+    return hmac.digest(key, payload.encode(), "sha256").hex()
