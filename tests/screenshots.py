@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import pi, sin
 from pathlib import Path
 from typing import Any
 
@@ -108,32 +110,65 @@ class Stage:
 
     dead: str
     running: str
-    flaky: str
 
 
-async def fill(client: Client) -> Stage:
-    async def hand(number: int, name: str, *arguments: str, event: str = "ADVANCE") -> str:
-        answer = await client.hand_over(
-            Handover(script=name, arguments=arguments, event=event, body=ticket(number))
+async def hand(client: Client, number: int, name: str, *arguments: str, event: str = "") -> str:
+    answer = await client.hand_over(
+        Handover(script=name, arguments=arguments, event=event or "ADVANCE", body=ticket(number))
+    )
+    assert answer.status in {200, 202}, answer
+    return answer.delivery
+
+
+async def make_history(mediator: Mediator) -> None:
+    """A day of deliveries, of which some died."""
+    with mediator:
+        async with Client(mediator.url) as client:
+            made = []
+            for number in range(160):
+                name = ("notify.py", "provision.py", "report.sh", "notify.py")[number % 4]
+                event = ("CREATE", "ADVANCE", "CLOSE", "RESUBMIT")[number % 4]
+                end = ("fail",) if number in {17, 65, 133} else ()
+                made.append(await hand(client, number, name, "Firewall change", *end, event=event))
+            for delivery in made:
+                await client.until(delivery, "succeeded", "dead")
+        mediator.terminate()
+    _spread(mediator.home / "state" / "mediator.db")
+
+
+def _spread(path: Path) -> None:
+    """Put what has just happened into the last day, more of it into working hours."""
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT seq FROM deliveries ORDER BY seq").fetchall()
+    for place, (seq,) in enumerate(rows):
+        share = 1 - place / len(rows)
+        hours = 23.5 * (share + 0.11 * sin(2 * pi * share))
+        back = int(hours * 3600 * 10**6)
+        connection.execute(
+            "UPDATE deliveries SET received = received - ?, ended = ended - ? WHERE seq = ?",
+            (back, back, seq),
         )
-        assert answer.status in {200, 202}, answer
-        return answer.delivery
+        connection.execute(
+            "UPDATE attempts SET started = started - ?, ended = ended - ? WHERE delivery = ?",
+            (back, back, seq),
+        )
+    connection.commit()
+    connection.close()
 
-    for number in range(36):
-        name = ("notify.py", "provision.py", "report.sh", "notify.py")[number % 4]
-        event = ("CREATE", "ADVANCE", "CLOSE", "RESUBMIT")[number % 4]
-        await client.until(await hand(number, name, "Firewall change", event=event), "succeeded")
-    await hand(40, "approve.py", "4740")
-    flaky = await hand(41, "provision.py", "Firewall change", "flaky")
-    dead = [await hand(42 + n, "provision.py", "Firewall change", "fail") for n in range(3)]
+
+async def set_stage(client: Client) -> Stage:
+    """What is seen closely: some that are dead, one that runs, one that waits."""
+    await hand(client, 240, "approve.py", "4940")
+    flaky = await hand(client, 241, "provision.py", "Firewall change", "flaky")
+    dead = [await hand(client, 242 + n, "provision.py", "Firewall change", "fail") for n in (0, 1)]
     for delivery in dead:
         await client.until(delivery, "dead")
     await client.until(flaky, "succeeded")
-    running = await hand(50, "provision.py", "Firewall change", "hold")
+    running = await hand(client, 250, "provision.py", "Firewall change", "hold")
     await client.until(running, "running")
-    waiting = [await hand(50, "provision.py", "Firewall change", str(n)) for n in range(2)]
+    waiting = [await hand(client, 250, "provision.py", "Firewall change", str(n)) for n in (0, 1)]
     await client.post(f"/v1/deliveries/{waiting[1]}/cancel")
-    return Stage(dead=dead[1], running=running, flaky=flaky)
+    return Stage(dead=dead[1], running=running)
 
 
 def addresses(stage: Stage) -> dict[str, str]:
@@ -203,9 +238,10 @@ async def main() -> None:
         for name, text in SCRIPTS.items():
             mediator.script(name, text)
         mediator.config.write_text(mediator.config.read_text() + f"routes: {ROUTES!r}\n")
+        await make_history(mediator)
         with mediator:
             async with Client(mediator.url) as client, chromium() as browser:
-                stage = await fill(client)
+                stage = await set_stage(client)
                 await take(browser, mediator, stage, options.into, options.pages)
                 await client.post(f"/v1/deliveries/{stage.running}/cancel")
 

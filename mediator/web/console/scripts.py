@@ -19,6 +19,8 @@ from mediator.web.services import SERVICES
 
 LATELY = 20
 """Deliveries of a script that are looked at."""
+_LISTED = 10
+"""Of those so many are in the table of a script's own page."""
 _HEIGHT = 16.0
 
 
@@ -81,6 +83,7 @@ async def show_script(request: web.Request) -> web.Response:
         pulse=pulse,
         script=script,
         record=Record(deliveries=deliveries),
+        listed=_LISTED,
         policy=list(_policy(script)),
         room=LATELY,
         height=_HEIGHT,

@@ -59,10 +59,7 @@ function addAttempts(fresh) {
   const list = document.getElementById("attempts");
   const known = (item) => document.getElementById(item.id);
   const added = [...fresh.querySelectorAll("#attempts > li")].filter((item) => !known(item));
-  for (const item of added.reverse()) {
-    for (const pre of item.querySelectorAll("pre")) pre.textContent = ""; // it is told from the start
-    list.prepend(document.adoptNode(item));
-  }
+  for (const item of added.reverse()) list.prepend(document.adoptNode(item));
 }
 
 function outputOf(number, stream) {
@@ -70,6 +67,7 @@ function outputOf(number, stream) {
 }
 
 async function onAttempt({ number, outcome }) {
+  // An attempt is told from its start: what the server has drawn of it comes once more.
   if (!outputOf(number, "stdout")) await refresh();
   if (outcome === null) {
     for (const stream of ["stdout", "stderr"]) outputOf(number, stream)?.replaceChildren();
