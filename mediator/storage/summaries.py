@@ -24,13 +24,16 @@ def ends(
 
     A delivery that was made due again since then is not counted: it has not ended.
     """
-    begin, width = microseconds(since), step // timedelta(microseconds=1)
-    number = ((type_coerce(_c.ended, BigInteger) - literal(begin)) // literal(width)).label("step")
-    query = (
-        select(number, _c.state, func.count())
+    begin = literal(microseconds(since), BigInteger)
+    width = literal(step // timedelta(microseconds=1), BigInteger)
+    number = (type_coerce(_c.ended, BigInteger) - begin) // width
+    # Within, so that the grouping does not repeat parameters, which PostgreSQL takes for others.
+    found = (
+        select(number.label("step"), _c.state)
         .where(in_state(*_ENDED), _c.ended >= since, _c.ended < until)
-        .group_by(number, _c.state)
+        .subquery()
     )
+    query = select(found.c.step, found.c.state, func.count()).group_by(found.c.step, found.c.state)
     return {(int(step), state): count for step, state, count in conn.execute(query)}
 
 

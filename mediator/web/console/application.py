@@ -25,6 +25,7 @@ from mediator.web.services import SERVICES, Services
 _DELIVERY = "/deliveries/{id}"
 _PAGES: dict[str, Handler] = {
     "": overview.show_overview,
+    "/": overview.lead_to_overview,
     "/deliveries": listing.show_deliveries,
     _DELIVERY: delivery.show_delivery,
     f"{_DELIVERY}/ticket.xml": delivery.download_ticket,

@@ -10,6 +10,7 @@ from aiohttp import web
 from mediator.model.deliveries import State
 from mediator.storage.port import Search
 from mediator.web.console.charts import stacked
+from mediator.web.console.guarding import ROOT, redirect
 from mediator.web.console.pages import page, pulse_of
 from mediator.web.console.throughput import STEP, STEPS, THROUGHPUT, Slot
 from mediator.web.health import unready
@@ -47,6 +48,12 @@ async def show_overview(request: web.Request) -> web.Response:
         dead=dead,
         chart=_chart(slots),
     )
+
+
+async def lead_to_overview(request: web.Request) -> web.Response:
+    """From `/console/`, as people type it."""
+    del request
+    return redirect(ROOT)
 
 
 def _chart(slots: list[Slot]) -> dict[str, object]:

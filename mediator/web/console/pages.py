@@ -79,11 +79,17 @@ async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamR
     except MediatorError as error:
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.warning("request failed", path=request.path, reason=error.detail)
-        return await _error_page(request, error.status, error.detail)
+        response = await _error_page(request, error.status, error.detail)
+        if error.retry_after is not None:
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        return await _error_page(request, error.status, _sentence(error))
+        response = await _error_page(request, error.status, _sentence(error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
     except Exception:  # noqa: BLE001 - a person gets a sentence, the log gets the rest
         _log.exception("request crashed", path=request.path)
         return await _error_page(request, 500, "The mediator failed on this; its log says why.")

@@ -171,6 +171,7 @@ async def test_a_get_changes_nothing(operator: Visitor, dead: str) -> None:
     for path in (f"/deliveries/{dead}/retry", f"/deliveries/{dead}/cancel", "/sign-out"):
         response, _ = await operator.get(path, Accept="text/html")
         assert response.status == 405
+        assert response.headers["Allow"] == "POST"
 
 
 async def test_the_cookie_is_kept_from_scripts_and_other_sites(client: Client) -> None:
@@ -263,6 +264,11 @@ async def test_errors_are_pages_with_a_sentence(operator: Visitor, path: str, st
     assert response.status == status
     assert response.headers["Content-Type"].startswith("text/html")
     assert "<h1>" in text
+
+
+async def test_a_slash_too_many_does_no_harm(operator: Visitor) -> None:
+    response, _ = await operator.get("/", Accept="text/html")
+    assert response.headers["Location"] == "/console"
 
 
 async def test_a_form_that_is_none_is_refused(operator: Visitor, dead: str) -> None:
