@@ -75,5 +75,7 @@ def make_console(services: Services) -> web.Application:
 
 
 async def _lead_there(request: web.Request) -> web.Response:
-    del request
+    """A program hears what it always heard: there is nothing here."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        raise web.HTTPNotFound
     return redirect(ROOT)

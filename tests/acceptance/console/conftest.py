@@ -25,6 +25,11 @@ while not os.path.exists(os.path.join(home, gate)):
 print("last line", "\\u202e\\x1b[31m<b>bold</b>")
 sys.exit(int(end) if os.environ["MEDIATOR_ATTEMPT"] == "1" else 0)
 """
+FLOOD = """#!/bin/bash
+# Fails, and writes more than a page shows.
+for ((n = 0; n < 10000; n++)); do printf 'line %05d\\n' "$n"; done
+exit 1
+"""
 ROUTES = [
     {"event": "CREATE", "workflow": "Fire*", "scripts": ["ok.sh"]},
     {"event": "CLOSE", "scripts": ["steps.py", "gone.py"]},
@@ -36,7 +41,7 @@ def mediator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
     """Two tokens, some scripts of which one cannot run, and routes."""
     made = Mediator(
         tmp_path_factory.mktemp("mediator"),
-        settings={"dispatch": {"retry": {"attempts": 2, "first": "10ms", "longest": "10ms"}}},
+        settings={"dispatch": {"retry": {"attempts": 12, "first": "10ms", "longest": "10ms"}}},
     )
     (made.home / "sender.token").write_text("s" * 40)
     (made.home / "sender.token").chmod(0o600)
@@ -47,6 +52,7 @@ def mediator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
     made.script("steps.py", STEPS)
     made.script("ok.sh", OK)
     made.script("gives-up.sh", "#!/bin/sh\necho 'no such firewall' >&2\nexit 77\n")
+    made.script("flood.sh", FLOOD)
     made.script("condition.py", interactive("print('yes')"))
     made.script("broken.py", "#!/no/such/interpreter\n")
     with made:

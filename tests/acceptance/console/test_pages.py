@@ -120,6 +120,22 @@ async def test_odd_tickets_have_a_page_too(plain: Window, client: Client, body: 
     assert await plain.page.get_by_role("heading", name="Attempts").is_visible()
 
 
+async def test_what_is_large_is_shown_in_part_and_told_so(plain: Window, client: Client) -> None:
+    body = ticket("large").replace(b"</ticket_info>", b"<x>%s</x></ticket_info>" % (b"y" * 200_000))
+    delivery = (await client.hand_over(Handover(script="flood.sh", body=body))).delivery
+    await client.until(delivery, "dead")
+    page = await plain.sign_in(f"/deliveries/{delivery}")
+    assert await page.locator("#attempts > li").count() == 12
+    assert await page.locator("#attempts pre").count() == 20, "of the last ten attempts"
+    stdout = await page.get_by_role("region", name="stdout of attempt 12").inner_text()
+    assert stdout.rstrip().endswith("line 09999")
+    assert len(stdout) < 40_000
+    text = await plain.text()
+    assert "Only the end is shown." in text
+    assert "only the beginning is shown" in text
+    assert len(await page.content()) < 600_000
+
+
 async def test_filters_find_and_pages_follow(plain: Window, client: Client) -> None:
     made = [await dead(client, body=ticket(f"n{n}", number="777")) for n in range(3)]
     page = await plain.sign_in("/deliveries")
