@@ -8,10 +8,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall-clock time, always in UTC."""
+    """What time it is, always in UTC, and how much time has passed."""
 
     def now(self) -> datetime:
-        """Now, with time zone UTC."""
+        """Now, with time zone UTC; it jumps when somebody sets the clock."""
+        ...
+
+    def steady(self) -> float:
+        """Seconds since some moment; nobody can set it."""
         ...
 
 
@@ -21,3 +25,7 @@ class SystemClock:
     def now(self) -> datetime:
         """Now, with time zone UTC."""
         return datetime.fromtimestamp(time.time(), UTC)
+
+    def steady(self) -> float:
+        """Seconds since some moment; nobody can set it."""
+        return time.monotonic()

@@ -1,15 +1,23 @@
 """Logs on standard error: a constant message and fields, JSON where no person watches.
 
-Ticket bodies, outputs of scripts and secrets are never logged.
+Ticket bodies and secrets are never logged, and what scripts print only where `log.script_output`
+wants it. docs/logs.md lists every message. What strangers sent may be in a field: it is cut at
+`LONGEST`, and does nothing to a terminal.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
-from typing import Any
+from collections.abc import MutableMapping
+from typing import Any, TextIO
 
 import structlog
+
+LONGEST = 4096
+"""Characters of a text in a line; the rest of a longer one is left out."""
+_Fields = MutableMapping[str, Any]
 
 
 def configure(*, level: str, as_json: bool) -> None:
@@ -20,9 +28,10 @@ def configure(*, level: str, as_json: bool) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        _bounded,
     ]
     render: list[Any] = (
-        [_tracebacks(), structlog.processors.JSONRenderer()] if as_json else [_console()]
+        [_tracebacks(), structlog.processors.JSONRenderer()] if as_json else [_visible, _console()]
     )
     structlog.configure(
         processors=[*shared, *render],
@@ -42,8 +51,36 @@ def _tracebacks() -> structlog.processors.ExceptionRenderer:
 def _console() -> structlog.dev.ConsoleRenderer:
     """For a person; with tracebacks that show no local variables either."""
     return structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        colors=sys.stderr.isatty(), exception_formatter=_visible_traceback
     )
+
+
+def _bounded(logger: object, method: str, fields: _Fields) -> _Fields:
+    """A line that a log shipper takes, however much somebody sent."""
+    del logger, method
+    for name, value in fields.items():
+        if isinstance(value, str) and len(value) > LONGEST:
+            fields[name] = f"{value[:LONGEST]}… ({len(value)} characters)"
+    return fields
+
+
+def _visible(logger: object, method: str, fields: _Fields) -> _Fields:
+    """Texts that do nothing to a terminal; other values are shown by `repr` anyway."""
+    del logger, method
+    for name, value in fields.items():
+        if isinstance(value, str) and not value.isprintable():
+            fields[name] = _escaped(value)
+    return fields
+
+
+def _visible_traceback(stream: TextIO, error: Any) -> None:
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, error)
+    stream.write(_escaped(written.getvalue(), keep="\n\t"))
+
+
+def _escaped(text: str, *, keep: str = "") -> str:
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
 def _adopt_standard_logging(shared: list[Any], render: list[Any], number: int) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.postgresql import Postgresql, running
 
 _HERE = Path(__file__).parent
 _FOLDERS = ("unit", "integration", "acceptance", "deploy", "benchmarks")
@@ -28,6 +30,20 @@ async def no_task_left() -> AsyncIterator[None]:
     here = asyncio.current_task()  # the one that runs these lines
     left = {task for task in asyncio.all_tasks() - before if task is not here and not task.done()}
     assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """A PostgreSQL server of this process."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgresql: Postgresql) -> Iterator[str]:
+    """The URL of a PostgreSQL database with the mediator's schema, and nothing in it."""
+    with postgresql.database() as url:
+        yield url
 
 
 @pytest.fixture

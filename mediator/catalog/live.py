@@ -204,6 +204,6 @@ def _log_changes(changes: Changes, scripts: Mapping[str, Script]) -> None:
         _log.info("script ready", script=name)
     for word in ("added", "changed", "removed"):
         if names := getattr(changes, word):
-            _log.info(f"scripts {word}", scripts=names[:_NAMES_TOLD], count=len(names))
+            _log.info("scripts changed", change=word, scripts=names[:_NAMES_TOLD], count=len(names))
     ready = sum(script.ready for script in scripts.values())
     _log.info("scripts read", ready=ready, not_ready=len(scripts) - ready)

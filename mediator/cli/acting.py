@@ -13,9 +13,10 @@ import typer
 from mediator.cli import finding
 from mediator.cli.client import Connection, connect
 from mediator.cli.failures import FAILED, USAGE, Failure, Refused
-from mediator.cli.printing import say, show_json, visible
+from mediator.cli.printing import say, show_json
 from mediator.cli.target import Target
 from mediator.model.deliveries import State
+from mediator.model.visible import visible
 
 AT_ONCE = 16
 """Requests that are under way together: their changes share commits."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mediator.cli import options
+from mediator.cli.failures import Failure
 from mediator.storage.backup import back_up
 
 app = typer.Typer(add_completion=False)
@@ -28,5 +29,10 @@ def backup(
     mediator's own machine, by a user who may read the store.
     """
     store = options.settings(config).store.path
+    if store is None:
+        raise Failure(
+            "store.url names a PostgreSQL database, which its own pg_dump copies; see"
+            " docs/postgresql.md"
+        )
     size = back_up(store, file)
     print(f"{file}: a whole copy of {store}, {size} bytes")  # noqa: T201 - the command's output

@@ -21,7 +21,8 @@ from mediator.cli.soundness import doubts
 from mediator.cli.trial import named
 from mediator.errors import SettingsError
 from mediator.settings.secrets import read_secrets
-from mediator.settings.tree import Settings
+from mediator.settings.tree import Settings, Store
+from mediator.storage.choosing import store_of
 
 
 class Grade(StrEnum):
@@ -50,9 +51,8 @@ class Finding:
 def findings(settings: Settings) -> Iterator[Finding]:
     """Everything, in the order in which the daemon would need it."""
     yield from _secrets(settings)
-    store, work = settings.store.path, settings.dispatch.work_directory
-    yield _directory("store.url", store.parent, _file_problem(store))
-    yield _directory("dispatch.work_directory", work)
+    yield _store(settings.store)
+    yield _directory("dispatch.work_directory", settings.dispatch.work_directory)
     yield from _scripts(settings)
 
 
@@ -64,13 +64,13 @@ def findings_of(settings: Settings, names: Sequence[str]) -> Iterator[Finding]:
 
 def intention(settings: Settings) -> str:
     """What `mediator serve` would do with these settings, in one sentence."""
-    http = settings.http
+    http, kept = settings.http, settings.store.path or "a PostgreSQL database"
     port = "any free port" if http.port == 0 else f"port {http.port}"
     if http.metrics_port is not None:
         port += f" (health and metrics: port {http.metrics_port})"
     return (
         f"mediator serve listens on {http.host}, {port}, runs the scripts of"
-        f" {settings.scripts.directory}, and keeps deliveries in {settings.store.path}."
+        f" {settings.scripts.directory}, and keeps deliveries in {kept}."
     )
 
 
@@ -87,6 +87,18 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
     if not auth.tokens:
         detail = "auth.tokens names none: the operator API is closed, and its commands with it."
         yield Finding(what="tokens", grade=Grade.WARNING, detail=detail)
+
+
+def _store(store: Store) -> Finding:
+    """A database on a server is not asked: `mediator migrate --check` does that."""
+    if store.path is not None:
+        return _directory("store.url", store.path.parent, _file_problem(store.path))
+    try:
+        store_of(store)
+    except SettingsError as error:
+        return Finding(what="store.url", grade=Grade.ERROR, detail=str(error))
+    detail = "a PostgreSQL database; `mediator migrate --check` asks it"
+    return Finding(what="store.url", grade=Grade.OK, detail=detail)
 
 
 def _directory(key: str, directory: Path, problem: str = "") -> Finding:

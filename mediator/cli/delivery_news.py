@@ -14,8 +14,9 @@ from urllib.parse import quote
 from mediator.cli.client import Connection, connect
 from mediator.cli.failures import NOT_NOW, USAGE, Failure, Refused
 from mediator.cli.moments import short
-from mediator.cli.printing import say, show_line, visible
+from mediator.cli.printing import say, show_line
 from mediator.cli.target import Target
+from mediator.model.visible import visible
 
 _PAUSE = 1.0
 """Seconds between two looks at the list."""

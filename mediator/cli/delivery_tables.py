@@ -11,7 +11,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mediator.cli.moments import exact, short
-from mediator.cli.printing import block, cell, fields, table, visible
+from mediator.cli.printing import block, cell, fields, table
+from mediator.model.visible import visible
 
 _STYLES = {
     "pending": "yellow",

@@ -26,10 +26,12 @@ COMMANDS = (
     ("run", "mediator.cli.run", "Run a script once, here, as the mediator would."),
     ("watch", "mediator.cli.watch", "Run a script as run does, and again whenever it is saved."),
     ("send", "mediator.cli.send", "Hand a ticket to a running mediator, as the shim would."),
+    ("status", "mediator.cli.status", "Show a running mediator at a glance, and its readiness."),
     ("scripts", "mediator.cli.scripts", "List the scripts of a running mediator, or show one."),
     ("deliveries", "mediator.cli.deliveries", "List, show, retry and cancel deliveries."),
     ("routes", "mediator.cli.routes", "Explain which scripts an event goes to."),
     ("shim", "mediator.cli.shim", "Make the files that go into the SecureChange pod."),
+    ("migrate", "mediator.cli.migrate", "Bring the store's schema up to date."),
     ("backup", "mediator.cli.backup", "Copy the store to a file, also while the mediator runs."),
     ("new-key", "mediator.cli.new_key", "Make the secret of a key or a token."),
 )

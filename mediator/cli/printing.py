@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
@@ -19,6 +18,8 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
+
+from mediator.model.visible import harmless, visible
 
 _WIDE = 100_000
 """Columns of what is no terminal: nothing is cut or wrapped for `grep` and `awk`."""
@@ -29,11 +30,6 @@ _LEAST = 10
 _NOT_ASCII = re.compile(r"[^\n -~]")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def visible(text: str, *, keep: str = "") -> str:
-    r"""`text` with `\x1b` for an escape character and so on; characters in `keep` stay."""
-    return "".join(c if _harmless(c) or c in keep else _escaped(c) for c in text)
 
 
 def cell(text: object, style: str = "") -> Text:
@@ -122,12 +118,4 @@ def _width(column: Column) -> int:
 
 def _as_json(found: re.Match[str]) -> str:
     character = found[0]
-    return character if _harmless(character) else json.dumps(character)[1:-1]
-
-
-def _harmless(character: str) -> bool:
-    return character.isprintable() or unicodedata.category(character) == "Zs"
-
-
-def _escaped(character: str) -> str:
-    return ascii(character)[1:-1]
+    return character if harmless(character) else json.dumps(character)[1:-1]

@@ -68,6 +68,7 @@ class Daemon:
         Scripts begin to run only when all of this has succeeded.
         """
         parts = self._parts
+        stack.push_async_callback(parts.tracer.close)
         stack.push_async_callback(parts.store.close)
         await parts.store.start()
         stack.push_async_callback(parts.scripts.close)
@@ -99,6 +100,7 @@ class Daemon:
         task.add_done_callback(self._reloading.discard)
 
     async def _read_scripts_again(self) -> None:
+        _log.info("reload asked")
         await self._parts.scripts.reload()
 
     async def _until_stopped(self, *working: asyncio.Task[None]) -> None:
@@ -128,12 +130,13 @@ class Daemon:
 
     async def _cut_when_hurried(self) -> None:
         await self._hurry.wait()
+        _log.warning("draining cut short", running=self._parts.slots.busy)
         self._parts.dispatcher.cut()
 
 
 def _raise_death(task: asyncio.Task[None]) -> NoReturn:
     part, error = task.get_name(), task.exception()
-    _log.error(f"{part} died", exc_info=error)
+    _log.error("part died", part=part, exc_info=error)
     raise MediatorError(f"the {part} died of {error!r}; the log says where")
 
 

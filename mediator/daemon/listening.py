@@ -16,6 +16,8 @@ LONGEST_TARGET = 128 * 1024
 """Bytes of the request line: arguments travel in it, and percent-encoding makes three of one."""
 IDLE = 75.0
 """Seconds a connection may take for the headers of its next request, its first included."""
+FIRST_WORD = 1.0
+"""Seconds that who has connected gets at shutdown to send a request."""
 LAST_ANSWERS = 5.0
 """Seconds that requests in progress get at shutdown, when all they wait for has ended."""
 
@@ -44,13 +46,11 @@ class Listener:
             auto_decompress=False,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port, backlog=1024)
         try:
-            await site.start()
+            host, port = await self._runner.listen(self.host, self.port)
         except OSError as error:
             await self.close()
             raise SettingsError(self._taken(error)) from error
-        host, port, *_ = self._runner.addresses[0]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _taken(self, error: OSError) -> str:
@@ -63,7 +63,7 @@ class Listener:
     async def close(self) -> None:
         """Stop listening, let requests in progress end for `LAST_ANSWERS`, then cut them."""
         if self._runner is not None:
-            await self._runner.drain(LAST_ANSWERS)
+            await self._runner.drain(LAST_ANSWERS, silence=FIRST_WORD)
             await self._runner.cleanup()
             self._runner = None
 
@@ -72,7 +72,7 @@ def listeners(http: Http, services: Services) -> dict[str, Listener]:
     """The ports of the settings, by the name of their URL in the ready line."""
     # Port 0 is any port, so two of them are two ports.
     apart = http.metrics_port is not None and (http.metrics_port != http.port or not http.port)
-    api = make_api(services, with_health=not apart)
+    api = make_api(services, with_health=not apart, with_console=http.console)
     found = {"url": Listener(app=api, host=http.host, port=http.port, key="http.port")}
     if apart and http.metrics_port is not None:
         health = make_health(services)

@@ -15,6 +15,7 @@ from mediator.catalog.environments.building import builder
 from mediator.catalog.environments.uv import Uv
 from mediator.catalog.live import LiveScripts
 from mediator.clock import SystemClock
+from mediator.daemon.recording import make_tracer
 from mediator.dispatch.attempt import AttemptMaker
 from mediator.dispatch.dispatcher import Dispatcher
 from mediator.dispatch.retention import Cleaner
@@ -28,9 +29,10 @@ from mediator.runners.live import LiveOutputs
 from mediator.runners.warm import WarmRunner
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.settings.tree import Auth, Settings
+from mediator.storage.choosing import store_of
 from mediator.storage.measured import MeasuredStore
 from mediator.storage.port import DeliveryStore
-from mediator.storage.store import SqliteStore
+from mediator.tracing.port import Tracer
 from mediator.web.bounds import Bounds
 from mediator.web.services import Check, Holder, Services
 
@@ -47,6 +49,7 @@ class Parts:
     cleaner: Cleaner
     services: Services
     metrics: Metrics
+    tracer: Tracer
     keep_warm: Callable[[], None]
     """gets ready what scripts are forks of; does nothing before the runner has started"""
 
@@ -55,7 +58,8 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     """Make the parts. Reads the secrets; raises `SettingsError` when one is not there."""
     secrets = read_secrets(settings.auth)
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
-    store = MeasuredStore(SqliteStore(settings.store.path), metrics)
+    tracer = make_tracer(settings.tracing)
+    store = MeasuredStore(store_of(settings.store), metrics)
     scripts = _scripts(settings, metrics, environ)
     runner = WarmRunner(settings.dispatch.work_directory)
     scripts.listen(lambda _: store.notices.work())
@@ -71,6 +75,8 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         clock=clock,
         daemon_environment=dict(environ),
         live=live,
+        tracer=tracer,
+        log_output=settings.log.script_output,
     )
     dispatcher = Dispatcher(
         owner=f"{socket.gethostname()}-{os.getpid()}-{uuid_utils.uuid4().hex[:8]}",
@@ -79,6 +85,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         slots=slots,
         maker=maker,
         clock=clock,
+        lease=settings.store.lease,
     )
     cleaner = Cleaner(
         store=store,
@@ -102,6 +109,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         bounds=bounds,
         checks={**_checks(store, dispatcher), "disk": bounds.disk},
         live=live,
+        tracer=tracer,
     )
     return Parts(
         store=store,
@@ -112,6 +120,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         cleaner=cleaner,
         services=services,
         metrics=metrics,
+        tracer=tracer,
         keep_warm=keep_warm,
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -17,6 +18,8 @@ from mediator.clock import Clock
 from mediator.dispatch.answering import checked
 from mediator.dispatch.arguments import UnsplittableError, split
 from mediator.dispatch.environment import environment
+from mediator.dispatch.script_lines import ScriptLines
+from mediator.dispatch.telling import attempt_span, named, tell_ended
 from mediator.dispatch.verdicts import cut_short, judge
 from mediator.dispatch.warming import warm_of
 from mediator.errors import StoreUnavailable
@@ -25,8 +28,10 @@ from mediator.model.attempts import Ended, Outcome
 from mediator.model.deliveries import Claim, State, Verdict
 from mediator.model.policies import Policy
 from mediator.runners.live import LiveOutputs
-from mediator.runners.port import Run, Runner
+from mediator.runners.port import Listener, Run, Runner
 from mediator.storage.port import DeliveryStore, Finish
+from mediator.tracing.context import TraceContext
+from mediator.tracing.port import NoTracer, Tracer
 
 _log = structlog.get_logger()
 
@@ -63,47 +68,77 @@ class AttemptMaker:
     daemon_environment: Mapping[str, str]
     live: LiveOutputs = field(default_factory=LiveOutputs)
     """where others see what running attempts write"""
+    tracer: Tracer = field(default_factory=NoTracer)
+    log_output: bool = False
+    """whether the log gets what scripts write, line by line"""
 
     async def make(self, claim: Claim, script: Script, stop: Stop) -> None:
         """Run the claimed attempt to its end and record it; returns when it is recorded."""
-        with self.live.attempt(claim.delivery.id, claim.number):
+        with self.live.attempt(claim.delivery.id, claim.number), named(claim):
             await self._make(claim, script, stop)
 
     async def _make(self, claim: Claim, script: Script, stop: Stop) -> None:
-        log = _bound(claim)
         policy = script.policy
         started = self.clock.now()
         self._starting(claim, started)
-        log.info("attempt started")
-        ended = await self._run(claim, script, policy, stop)
-        verdict = self._verdict(ended, claim, policy, stop)
-        state = await self._record(claim, ended, verdict, sha256=script.sha256)
-        self._count(claim, ended, state, policy=policy, started=started)
-        _tell(log, ended, verdict, state)
+        _log.debug("attempt started")
+        with attempt_span(self.tracer, claim, started) as span:
+            ended = await self._run(claim, script, policy, stop, trace=span.context)
+            verdict = self._verdict(ended, claim, policy, stop)
+            state = await self._record(claim, ended, verdict, sha256=script.sha256)
+            self._count(claim, ended, state, policy=policy, started=started)
+            tell_ended(span, claim, ended, verdict=verdict, state=state)
 
     async def put_back(self, claim: Claim) -> None:
         """The script is not there to run now: the delivery waits until it is, at no cost."""
         waits = Ended(outcome=Outcome.NOT_STARTED, reason="its script is being replaced; it waits")
         verdict = cut_short(now=self.clock.now(), error=waits.reason)
-        await self._record(claim, waits, verdict)
-        _bound(claim).info("attempt put back", reason=waits.reason)
+        with named(claim):
+            await self._record(claim, waits, verdict)
+            _log.info("attempt put back", reason=waits.reason)
 
-    async def _run(self, claim: Claim, script: Script, policy: Policy, stop: Stop) -> Ended:
+    async def _run(
+        self,
+        claim: Claim,
+        script: Script,
+        policy: Policy,
+        stop: Stop,
+        *,
+        trace: TraceContext | None,
+    ) -> Ended:
         if stop.event.is_set():  # claimed in the moment of the shutdown
             return Ended(outcome=Outcome.CANCELLED, reason="stopped before it started")
         try:
-            run = described(claim, script, policy, self.daemon_environment)
-            heard = partial(self.live.write, claim.delivery.id, claim.number)
-            ended = await self.runner.run(replace(run, on_output=heard), stop=stop.event)
+            run = described(claim, script, policy, self.daemon_environment, trace=trace)
+            with self._heard(claim) as heard:
+                ended = await self.runner.run(replace(run, on_output=heard), stop=stop.event)
             return checked(ended, policy) if claim.delivery.interactive else ended
         except UnsplittableError as error:
             return Ended(outcome=Outcome.NOT_STARTED, reason=str(error))
         except Exception as error:  # noqa: BLE001 - a fault here costs this attempt, not the daemon
-            _bound(claim).exception("runner failed")
+            _log.exception("runner failed")
             return Ended(
                 outcome=Outcome.LOST,
                 reason=f"the mediator itself failed while running it: {type(error).__name__}",
             )
+
+    @contextmanager
+    def _heard(self, claim: Claim) -> Iterator[Listener]:
+        """Who hears what the attempt writes, as it is written."""
+        hold = partial(self.live.write, claim.delivery.id, claim.number)
+        if not self.log_output:
+            yield hold
+            return
+        lines = ScriptLines()
+
+        def heard(stream: str, data: bytes) -> None:
+            hold(stream, data)
+            lines.write(stream, data)
+
+        try:
+            yield heard
+        finally:
+            lines.close()
 
     def _verdict(self, ended: Ended, claim: Claim, policy: Policy, stop: Stop) -> Verdict:
         now = self.clock.now()
@@ -158,18 +193,17 @@ class AttemptMaker:
             self.metrics.attempts.ended(claim.delivery, state, now)
 
 
-def _bound(claim: Claim) -> structlog.typing.FilteringBoundLogger:
-    delivery = claim.delivery
-    return _log.bind(  # type: ignore[no-any-return]
-        delivery_id=delivery.id,
-        ticket_id=delivery.ticket.id,
-        script=delivery.script,
-        attempt=claim.number,
-    )
-
-
-def described(claim: Claim, script: Script, policy: Policy, daemon: Mapping[str, str]) -> Run:
+def described(
+    claim: Claim,
+    script: Script,
+    policy: Policy,
+    daemon: Mapping[str, str],
+    *,
+    trace: TraceContext | None = None,
+) -> Run:
     """The attempt that a claim stands for, completely described; `daemon`: its environment.
+
+    `trace`: what the script's own spans belong to.
 
     Raises `UnsplittableError` when its arguments are to be split and cannot be.
     """
@@ -182,25 +216,10 @@ def described(claim: Claim, script: Script, policy: Policy, daemon: Mapping[str,
         name=f"{delivery.id}-{claim.number}",
         program=Path(program),
         arguments=(*before, *arguments),
-        environment=environment(delivery, policy, number=claim.number, daemon=daemon),
+        environment=environment(delivery, policy, number=claim.number, daemon=daemon, trace=trace),
         stdin=claim.body,
         timeout=policy.timeout.total_seconds(),
         grace=policy.grace.total_seconds(),
         limits=policy.limits,
         warm=warm_of(script, policy),
     )
-
-
-def _tell(
-    log: structlog.typing.FilteringBoundLogger, ended: Ended, verdict: Verdict, state: State | None
-) -> None:
-    fields = {"outcome": str(ended.outcome), "exit_code": ended.exit_code}
-    if state is None:
-        log.warning("attempt ended, but it was no longer ours", **fields)
-    elif ended.outcome is Outcome.OK:
-        log.info("attempt ended", **fields, state=str(state))
-    else:
-        due = verdict.due.isoformat() if verdict.due and state is verdict.state else None
-        log.warning(
-            "attempt ended", **fields, state=str(state), reason=ended.reason, next_attempt=due
-        )

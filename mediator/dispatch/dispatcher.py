@@ -7,7 +7,7 @@ is pending again.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -19,7 +19,8 @@ from mediator.clock import Clock
 from mediator.dispatch.attempt import AttemptMaker, Stop, Stops
 from mediator.dispatch.housekeeping import LEASE, Housekeeping
 from mediator.dispatch.retrying import call_state
-from mediator.dispatch.slots import Slots, ordered
+from mediator.dispatch.slots import Slots, limits, ordered
+from mediator.dispatch.telling import named
 from mediator.errors import StoreUnavailable
 from mediator.model.deliveries import Claim
 from mediator.storage.port import Appetite, DeliveryStore
@@ -28,8 +29,8 @@ _log = structlog.get_logger()
 
 _LONGEST_IDLE = 1.0
 """Seconds; how late a missed notice is noticed."""
-_SILENCE = timedelta(seconds=30)
-"""A dispatcher that has not looked for work for so long is stuck."""
+_SILENCE = 30.0
+"""Seconds; a dispatcher that has not looked for work for so long is stuck."""
 
 
 class Scripts(Protocol):
@@ -57,6 +58,7 @@ class Dispatcher:
         slots: Slots,
         maker: AttemptMaker,
         clock: Clock,
+        lease: timedelta = LEASE,
     ) -> None:
         self.owner = owner
         self._store = store
@@ -65,11 +67,19 @@ class Dispatcher:
         self._maker = maker
         self._clock = clock
         self._stops: Stops = {}
-        self._house = Housekeeping(owner=owner, store=store, stops=self._stops, clock=clock)
+        self._lease = lease
+        self._house = Housekeeping(
+            owner=owner,
+            store=store,
+            stops=self._stops,
+            scripts=lambda: scripts.catalog.scripts,
+            clock=clock,
+            lease=lease,
+        )
         self._stopping = False
         self._cutting = False
         self._running: asyncio.Task[None] | None = None
-        self._last_round: datetime | None = None
+        self._last_round: float | None = None
         store.notices.on_stop(self._stop_one)
         store.notices.want(self._fits)
 
@@ -77,7 +87,7 @@ class Dispatcher:
     def alive(self) -> bool:
         """Whether it looked for work lately; with full slots it looks too."""
         last = self._last_round
-        return last is not None and self._clock.now() - last < _SILENCE
+        return last is not None and self._clock.steady() - last < _SILENCE
 
     async def run(self) -> None:
         """Dispatch until `stop`; returns when the last attempt is recorded.
@@ -124,7 +134,7 @@ class Dispatcher:
 
         A claim takes all that fits, so that nothing is left to look for at once.
         """
-        self._last_round = self._clock.now()
+        self._last_round = self._clock.steady()
         if not self._house.recovered:
             await self._house.recover()
         room = await self._fill(attempts)
@@ -148,10 +158,11 @@ class Dispatcher:
             slots=slots,
             room=self._slots.room(scripts),
             ordered=ordered(scripts),
+            limits=limits(scripts),
         )
         if appetite.room and (slots or interactive_slots):
             now = self._clock.now()
-            for claim in await self._store.claim(appetite, now=now, lease=now + LEASE):
+            for claim in await self._store.claim(appetite, now=now, lease=now + self._lease):
                 self._start(attempts, claim, scripts[claim.delivery.script])
         return self._slots.room(scripts)
 
@@ -175,7 +186,8 @@ class Dispatcher:
             else:
                 await self._maker.make(claim, fresh, stop)
         except Exception:  # noqa: BLE001 - one attempt's fault; its lease runs out: it is put back
-            _log.exception("attempt failed in the mediator", delivery_id=delivery.id)
+            with named(claim):
+                _log.exception("attempt failed in the mediator")
         finally:
             self._slots.release(delivery.script, interactive=delivery.interactive)
             del self._stops[delivery.id, claim.number]

@@ -12,15 +12,24 @@ from pathlib import Path
 
 from mediator.model.deliveries import Delivery
 from mediator.model.policies import Policy
+from mediator.tracing.context import TraceContext
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOCAL_TIME = Path("/etc/localtime")
 
 
 def environment(
-    delivery: Delivery, policy: Policy, *, number: int, daemon: Mapping[str, str]
+    delivery: Delivery,
+    policy: Policy,
+    *,
+    number: int,
+    daemon: Mapping[str, str],
+    trace: TraceContext | None = None,
 ) -> dict[str, str]:
-    """The whole environment of attempt `number`; later entries win over earlier ones."""
+    """The whole environment of attempt `number`; later entries win over earlier ones.
+
+    `trace`: the span it belongs to; without one there are no variables of a trace.
+    """
     return {
         **_basics(daemon),
         **delivery.variables,
@@ -28,6 +37,7 @@ def environment(
         "MEDIATOR_DELIVERY_ID": delivery.id,
         "MEDIATOR_ATTEMPT": str(number),
         "MEDIATOR_TICKET_ID": delivery.ticket.id or "",
+        **(trace.variables if trace is not None else {}),
     }
 
 

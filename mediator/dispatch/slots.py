@@ -65,3 +65,12 @@ def ordered(scripts: Mapping[str, Script]) -> frozenset[str]:
     return frozenset(
         name for name, script in scripts.items() if script.policy.order is Order.TICKET
     )
+
+
+def limits(scripts: Mapping[str, Script]) -> dict[str, int]:
+    """Script → how many of its attempts may run at once on all mediators; by default any number."""
+    return {
+        name: script.policy.concurrency
+        for name, script in scripts.items()
+        if script.policy.concurrency
+    }

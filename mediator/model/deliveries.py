@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from mediator.model.attempts import Attempt
+from mediator.tracing.context import TraceContext
 
 
 class State(StrEnum):
@@ -94,6 +95,8 @@ class NewDelivery:
     """an interactive call is cancelled when it has not started by then"""
     deduplicate_since: datetime | None = None
     """look for the same content among deliveries received after this; None: do not look"""
+    trace: TraceContext | None = None
+    """the span that handed it over"""
 
     @property
     def content(self) -> bytes:
@@ -154,6 +157,8 @@ class Delivery:
     failures: int
     losses: int
     last_error: str
+    trace: TraceContext | None = None
+    """the span that handed it over, which its attempts belong to"""
     attempts: tuple[Attempt, ...] = field(default=())
 
 

@@ -118,7 +118,7 @@ class StatedPolicy(Strict):
     give_up_on: frozenset[ExitCode] | None = None
     """Exit codes after which no further attempt is made."""
     concurrency: int | None = Field(default=None, ge=1)
-    """Attempts of this script that may run at once."""
+    """Attempts of this script that may run at once, on all mediators of a store together."""
     order: Order | None = None
     """`ticket`: one ticket's deliveries run one after another, in arrival order."""
     runner: RunnerName | None = None

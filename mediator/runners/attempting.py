@@ -113,20 +113,20 @@ class Attempt:
     async def _kill_remains(self, script: int) -> None:
         open_pipes = [pipe.inode for pipe in (self._stdout, self._stderr) if not pipe.ended.done()]
         killed = await asyncio.to_thread(kill_remains, script, self._directory, open_pipes)
-        _log.error("attempt lost", attempt=self._run.name, killed=killed)
+        _log.error("attempt lost", killed=killed)
 
     def _warn(self, report: Finished) -> None:
         if report.leftovers:
-            _log.warning("leftovers killed", attempt=self._run.name, leftovers=report.leftovers)
+            _log.warning("leftovers killed", leftovers=report.leftovers)
         if report.survivors:
-            _log.error("not killed", attempt=self._run.name, survivors=report.survivors)
+            _log.error("not killed", survivors=report.survivors)
 
     async def _drain(self) -> None:
         """Read what is still in the pipes. Every writer is dead, so their end is near."""
         self._stdin.close()
         await asyncio.wait({self._stdout.ended, self._stderr.ended}, timeout=_PATIENCE)
         if not (self._stdout.ended.done() and self._stderr.ended.done()):
-            _log.error("output has no end", attempt=self._run.name)
+            _log.error("output has no end")
 
 
 def _listener(run: Run, stream: str) -> Callable[[bytes], None] | None:

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextvars import Context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from mediator.runners.launching import Launcher, LauncherFailed
 from mediator.runners.port import Warm
 
 _PROGRAM = Path(__file__).with_name("warm_importlib_bootstrap.py")
-_CHANGING = ("SCW_", "MEDIATOR_")
+_CHANGING = ("SCW_", "MEDIATOR_", "TRACEPARENT", "TRACESTATE")
 """Beginnings of the names of variables that differ from attempt to attempt."""
 _IDLE = 600.0
 """Seconds after which a parent that nobody needed is ended."""
@@ -248,7 +249,10 @@ class Parents:
         if place.starting is not None or _now() < place.not_before:
             return
         self._make_room()
-        starting = asyncio.create_task(self._try(kind, place), name="start a warm parent")
+        # For all its forks: its log lines are not those of the attempt that it is started in.
+        starting = asyncio.create_task(
+            self._try(kind, place), name="start a warm parent", context=Context()
+        )
         place.starting = starting
         self._ending.add(starting)
         starting.add_done_callback(self._ending.discard)
@@ -293,7 +297,9 @@ class Parents:
     def _end(self, parent: Parent) -> None:
         """End it unless it has attempts: then `returned` calls this again."""
         if parent.attempts == 0:
-            ending = asyncio.create_task(parent.launcher.close(), name="end a warm parent")
+            ending = asyncio.create_task(
+                parent.launcher.close(), name="end a warm parent", context=Context()
+            )
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
 

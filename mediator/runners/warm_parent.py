@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import errno
 import fcntl
 import gc
 import importlib
@@ -36,12 +35,15 @@ import termios
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from types import CodeType, ModuleType, TracebackType
     from typing import Any
 
     Order = dict[str, Any]
 
+LIBC = ctypes.CDLL(None)
+LIBC.sbrk.restype = LIBC.malloc.restype = ctypes.c_void_p
+LIBC.malloc.argtypes = [ctypes.c_size_t]
 SET_MAP = 35, 14  # PR_SET_MM and PR_SET_MM_MAP, prctl(2)
 OF_MAIN = (
     *("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__"),
@@ -95,22 +97,23 @@ def become_script(found: Collection[str]) -> tuple[CodeType, dict[str, Any]]:
     """
     control, file, *outputs = (int(number) for number in sys.argv[-4:])
     launcher = load_launcher()
-    launcher.prctl(launcher.SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    kernel = launcher.kernel
+    kernel.prctl(kernel.SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     order = json.loads(os.pread(file, os.fstat(file).st_size, 0))
     begin_afresh(outputs)
     atexit.register(end_quickly)  # the first one, so that it is called last
-    problem = enter(order["directory"], found) or preload(order["preload"], launcher, outputs)
+    problem = enter(order["directory"], found) or preload(order["preload"], kernel, outputs)
     report(file, {"problem": problem, "watch": list(watched())})
-    launcher.prctl(launcher.SET_PARENT_DEATH_SIGNAL, 0, 0, 0, 0)
+    kernel.prctl(kernel.SET_PARENT_DEATH_SIGNAL, 0, 0, 0, 0)
     if problem:
         os._exit(0)
     hide_environment()
     PARENTS.update(sys.modules)
     fork = Fork(order["command"], launcher)
     try:
-        launcher.run(socket.socket(fileno=control), fork.become)
+        launcher.run(socket.socket(fileno=control), fork)
         os._exit(0)  # nothing of the modules' exit handlers: no script has ended
-    except launcher.Leave:
+    except kernel.Leave:
         pass
     return fork.code, new_main(fork.script)
 
@@ -152,7 +155,7 @@ def enter(directory: str, found: Collection[str]) -> str:
     return ""
 
 
-def preload(names: list[str], launcher: ModuleType, outputs: list[int]) -> str:
+def preload(names: list[str], kernel: ModuleType, outputs: list[int]) -> str:
     """Import the modules; why that does not do, naming the one to blame."""
     known = frozenset(descriptors())
     for name in names:
@@ -161,17 +164,17 @@ def preload(names: list[str], launcher: ModuleType, outputs: list[int]) -> str:
         except BaseException as error:  # noqa: BLE001 -- a module may even call sys.exit
             why = " ".join(f"{type(error).__name__}: {error}".split())
             return f"{name} cannot be imported ({why})"
-        oddity = odd(known, launcher, outputs)
+        oddity = odd(known, kernel, outputs)
         if oddity:
             return f"{name} {oddity} when it is imported"
     return ""
 
 
-def odd(known: frozenset[int], launcher: ModuleType, outputs: list[int]) -> str:
+def odd(known: frozenset[int], kernel: ModuleType, outputs: list[int]) -> str:
     """What an import has done that no fork can share with another."""
     if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 -- pathlib is slow to import
         return "starts a thread"
-    if any(launcher.living_children()):
+    if any(kernel.living_children()):
         return "starts a process"
     kinds = [os.fstat(number).st_mode for number in descriptors() if number not in known]
     if any(stat.S_ISSOCK(mode) for mode in kinds):
@@ -293,32 +296,27 @@ def memory_map() -> list[int]:
     with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 -- pathlib is slow to import
         after_name = file.read().rpartition(b") ")[2].split()
     field = dict(enumerate(map(int, after_name[1:]), start=4))
-    sbrk = ctypes.CDLL(None).sbrk
-    sbrk.restype = ctypes.c_void_p
-    brk = sbrk(0) or 0
     return [
         *(field[n] for n in (26, 27, 45, 46, 47)),
-        brk,
+        LIBC.sbrk(0) or 0,
         *(field[n] for n in (28, 48, 49, 50, 51)),
     ]
 
 
-def show(launcher: ModuleType, arguments: list[bytes], environment: dict[bytes, bytes]) -> None:
+def show(prctl: Callable[..., int], arguments: list[bytes], variables: Iterable[bytes]) -> None:
     """Have /proc, and so `ps`, show arguments and variables as those of a fresh process.
 
     Only for show: kernels without checkpoint/restore refuse, and nothing else depends on it.
     """
     words = b"".join(word + b"\0" for word in arguments)
-    variables = b"".join(b"%s=%s\0" % pair for pair in environment.items())
-    malloc = ctypes.CDLL(None).malloc
-    malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    start = malloc(len(words + variables) + 1)  # for ever
-    ctypes.memmove(start, words + variables, len(words + variables))
-    middle, end = start + len(words), start + len(words + variables)
+    everything = words + b"".join(variable + b"\0" for variable in variables)
+    start = LIBC.malloc(len(everything) + 1)  # for ever
+    ctypes.memmove(start, everything, len(everything))
+    middle, end = start + len(words), start + len(everything)
     numbers = [*memory_map()[:-4], start, middle, middle, end]
     buffer = ctypes.create_string_buffer(struct.pack("11QQII", *numbers, 0, 0, 2**32 - 1))
     size = ctypes.c_ulong(ctypes.sizeof(buffer) - 1)
-    launcher.prctl(SET_MAP[0], ctypes.c_ulong(SET_MAP[1]), buffer, size, ctypes.c_ulong(0))
+    prctl(SET_MAP[0], ctypes.c_ulong(SET_MAP[1]), buffer, size, ctypes.c_ulong(0))
 
 
 class Fork:
@@ -334,56 +332,63 @@ class Fork:
         self._descriptors = frozenset(descriptors())
         self._kept = frozenset(n for n in self._descriptors if stat.S_ISCHR(os.fstat(n).st_mode))
         self._collects = gc.isenabled()
+        self._codes = launcher.load("compiled").Codes()
 
-    def become(self, specification: Order, status: socket.socket) -> None:
-        """Leave the launcher as the script. Executes the program where a fork will not do."""
-        argv = [word.encode("latin-1") for word in specification["argv"]]
-        named = argv[: len(self._command)] == self._command  # or its first line names it
-        script, *arguments = argv[len(self._command) :] if named else argv
-        self.script = os.fsdecode(script)
-        environment = {
-            name.encode("latin-1"): value.encode("latin-1")
-            for name, value in specification["environment"].items()
-        }
-        os.environb.update({k: v for k, v in environment.items() if k.startswith(CHANGING)})
+    def learn(self, specification: int) -> None:
+        """Compile the script that has just run, for the next one that is a fork of this process."""
         try:
-            self.code = compiled(self.script, executed=not named)
+            order = self._launcher.spare.read(specification)
+            self._codes.learn(os.fsdecode(self._taken_apart(order)[1]))
+        except Exception:  # noqa: BLE001, S110 -- whatever is wrong will show in the script's process
+            pass
+
+    def ahead(self, line: int) -> None:
+        """Have signals and modules as imports left them, and what is the launcher's closed."""
+        for number, handler in self._handlers.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        for descriptor in descriptors():
+            if descriptor > 2 and descriptor != line and descriptor not in self._kept:
+                os.close(descriptor)
+        forget_process()
+        gc.freeze()  # what the supervisor made is not the script's either
+
+    def become(self, specification: Order, status: int) -> None:
+        """Leave the launcher as the script. Executes the program where a fork will not do."""
+        named, script, arguments = self._taken_apart(specification)
+        self.script = os.fsdecode(script)
+        environment = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in specification["environment"].items()
+        ]
+        os.environb.update((k, v) for k, v in environment if k.startswith(CHANGING))
+        try:
+            self.code = self._codes.of(self.script, executed=not named)
         except Exception:  # noqa: BLE001 -- whatever is wrong with it, the interpreter will say
-            self._launcher.execute(specification, status)
+            self._launcher.spare.execute(specification)
         sys.argv[:] = [self.script, *map(os.fsdecode, arguments)]
         whole = [*self._command, script, *arguments]
         sys.orig_argv[:] = map(os.fsdecode, whole)
         program = script if not named and b"/" in self._command[0] else self._command[0]
-        self._launcher.prctl(self._launcher.SET_NAME, os.path.basename(program), 0, 0, 0)  # noqa: PTH119
-        show(self._launcher, whole, environment)
-        self._let_go(status)
-        forget()
-        raise self._launcher.Leave
-
-    def _let_go(self, status: socket.socket) -> None:
-        """Close what is the launcher's, and have signals and collections as modules left them."""
-        signal.set_wakeup_fd(-1)
-        for number, handler in self._handlers.items():
-            if handler is not None and signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-        status.detach()
-        for descriptor in descriptors():
-            if descriptor > 2 and descriptor not in self._kept:
-                os.close(descriptor)
+        kernel = self._launcher.kernel
+        kernel.prctl(kernel.SET_NAME, os.path.basename(program), 0, 0, 0)  # noqa: PTH119
+        show(kernel.prctl, whole, (b"%s=%s" % pair for pair in environment))
+        forget_directory()
         if self._collects:
             gc.enable()
+        os.close(status)
+        raise kernel.Leave
+
+    def _taken_apart(self, specification: Order) -> tuple[bool, bytes, list[bytes]]:
+        """Whether the command names the script or its first line does, the script, arguments."""
+        argv = [word.encode("latin-1") for word in specification["argv"]]
+        named = argv[: len(self._command)] == self._command
+        script, *arguments = argv[len(self._command) :] if named else argv
+        return named, script, arguments
 
 
-def compiled(script: str, *, executed: bool) -> CodeType:
-    """The code of a script. Raises whatever is wrong with it."""
-    if executed and not os.access(script, os.X_OK):
-        raise OSError(errno.EACCES, "not executable")
-    with open(script, "rb") as file:  # noqa: PTH123 -- pathlib is slow to import
-        return compile(file.read(), script, "exec", dont_inherit=True)
-
-
-def forget() -> None:
-    """Have modules forget what they know of the parent's life."""
+def forget_process() -> None:
+    """Have modules forget that the parent was another process."""
     for finder in sys.path_importer_cache.values():
         if finder is not None and hasattr(finder, "invalidate_caches"):
             finder.invalidate_caches()
@@ -392,8 +397,14 @@ def forget() -> None:
         threading.main_thread()._set_native_id()  # noqa: SLF001 -- it keeps that of the parent
     process: Any = sys.modules.get("multiprocessing.process")
     if process is not None:
-        process.ORIGINAL_DIR = os.getcwd()  # noqa: PTH109
         process.current_process().authkey = os.urandom(32)
+
+
+def forget_directory() -> None:
+    """Have modules forget where the parent worked."""
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        process.ORIGINAL_DIR = os.getcwd()  # noqa: PTH109
 
 
 def new_main(script: str) -> dict[str, Any]:

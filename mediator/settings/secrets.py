@@ -24,6 +24,18 @@ _LONGEST = 4096  # bytes; a whole PEM file or a database by mistake is not read 
 _MAKE_ONE = "make one with `mediator new-key FILE`"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    shortest: int
+    """characters it has at least"""
+    remedy: str
+    """what to do when there is none"""
+
+
+_SECRET = _Kind(shortest=SHORTEST, remedy=_MAKE_ONE)
+_PASSWORD = _Kind(shortest=1, remedy="write the password into it, as its first line")
+
+
 class Secret:
     """A secret that no log line or traceback shows by accident."""
 
@@ -68,6 +80,17 @@ def read_secret(path: Path, *, key: str) -> Secret:
         raise SettingsError(f"{key}: the secret file {path} {_unread(error)}.") from error
 
 
+def read_password(path: Path, *, key: str) -> Secret:
+    """Read a password that somebody else chose, however short. Raises `SettingsError`."""
+    try:
+        return Secret(_first_line(path, _PASSWORD))
+    except ValueError as error:
+        raise SettingsError(f"{key}: the password file {path} {error}.") from error
+    except OSError as error:
+        problem = _unread(error, _PASSWORD)
+        raise SettingsError(f"{key}: the password file {path} {problem}.") from error
+
+
 def read_secrets(auth: Auth) -> Secrets:
     """Read all secrets. Raises `SettingsError` with one line per problem."""
     found: dict[str, Secret] = {}
@@ -108,7 +131,7 @@ def new_secret_file(path: Path) -> None:
         raise SettingsError(f"{path} cannot be written ({error.strerror}).") from error
 
 
-def _first_line(path: Path) -> str:
+def _first_line(path: Path, kind: _Kind = _SECRET) -> str:
     # Asked before opening: a named pipe would hold up the start until somebody writes to it.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("is a directory or a device; name a regular file")
@@ -119,32 +142,33 @@ def _first_line(path: Path) -> str:
                 "(in Kubernetes set the volume's defaultMode to 0440)"
             )
         line = file.read(_LONGEST + 1).partition(b"\n")[0]
-    return _checked(line)
+    return _checked(line, kind)
 
 
-def _checked(line: bytes) -> str:
+def _checked(line: bytes, kind: _Kind) -> str:
     if len(line) > _LONGEST:
-        raise ValueError(f"has a first line of more than {_LONGEST} bytes; {_MAKE_ONE}")
+        raise ValueError(f"has a first line of more than {_LONGEST} bytes; {kind.remedy}")
     try:
         text = line.decode()
     except UnicodeDecodeError:
-        raise ValueError(f"does not begin with a line of UTF-8 text; {_MAKE_ONE}") from None
+        raise ValueError(f"does not begin with a line of UTF-8 text; {kind.remedy}") from None
     if text.endswith("\r"):
         raise ValueError("has Windows line ends; save it with plain line feeds")
     if text.startswith("\N{ZERO WIDTH NO-BREAK SPACE}"):
         raise ValueError("begins with a byte order mark; save it as UTF-8 without one")
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise ValueError(f"has a control character in its first line; {_MAKE_ONE}")
-    if len(text) < SHORTEST:
+        raise ValueError(f"has a control character in its first line; {kind.remedy}")
+    if len(text) < kind.shortest:
         raise ValueError(
-            f"holds {len(text)} characters in its first line, fewer than {SHORTEST}; {_MAKE_ONE}"
+            f"holds {len(text)} characters in its first line, fewer than {kind.shortest};"
+            f" {kind.remedy}"
         )
     return text
 
 
-def _unread(error: OSError) -> str:
+def _unread(error: OSError, kind: _Kind = _SECRET) -> str:
     if isinstance(error, FileNotFoundError):
-        return "does not exist; make it with `mediator new-key FILE` or name another"
+        return f"does not exist; {kind.remedy}, or name another"
     if isinstance(error, PermissionError):
         return "cannot be read by the mediator's user; give it to that user or to its group"
     return f"cannot be read ({error.strerror})"

@@ -22,7 +22,7 @@ from mediator.model.durations import AnySize, Duration, PositiveDuration, Size
 from mediator.model.kinds import Kind
 from mediator.model.policies import PolicyDefaults, Retry, StatedPolicy, Strict, VariableName
 from mediator.model.routing import Route
-from mediator.settings.store_url import at_directory, sqlite_path
+from mediator.settings.store_url import at_directory, check, is_sqlite, sqlite_path
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
@@ -65,6 +65,8 @@ class Http(Strict):
     """Port of /metrics, /livez and /readyz; by default the same as `port`."""
     body_limit: Size = 16 * 2**20
     """Largest ticket that is accepted, in bytes or as 16MiB; default 16MiB."""
+    console: bool = True
+    """Show the console, pages for people with a token, at /console; default true."""
     migration: bool = False
     """Take hand-overs with a token instead of a signature, at /v1/migration; default false."""
 
@@ -122,7 +124,11 @@ class Store(Strict):
     """Where deliveries are kept."""
 
     url: str = "sqlite:///state/mediator.db"
-    """Database; sqlite:///FILE is relative to the settings file, sqlite:////FILE is absolute."""
+    """Database: sqlite:///FILE beside the settings, sqlite:////FILE, or postgresql://USER@HOST/DB."""
+    password_file: Path | None = None
+    """File whose first line is PostgreSQL's password; by default none, or libpq's own ways."""
+    lease: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=60)
+    """Time without a sign of a mediator after which others take over what it ran; default 60s."""
     most_pending: Annotated[int, Field(ge=1)] = 1_000_000
     """Deliveries that may wait, interactive ones aside; beyond it intake answers 503."""
     most_pending_per_script: Annotated[int, Field(ge=1)] = 500_000
@@ -133,13 +139,22 @@ class Store(Strict):
     @field_validator("url")
     @classmethod
     def _supported(cls, url: str) -> str:
-        sqlite_path(url)
+        check(url)
         return url
 
     @property
-    def path(self) -> Path:
-        """The database file, absolute in loaded settings."""
-        return sqlite_path(self.url)
+    def path(self) -> Path | None:
+        """The database file, absolute in loaded settings; None: the store is not a file."""
+        return sqlite_path(self.url) if is_sqlite(self.url) else None
+
+    def anchored(self, base: Path) -> Self:
+        """The same with every path taken from `base`."""
+        password = self.password_file
+        update = {
+            "url": at_directory(self.url, base),
+            "password_file": None if password is None else base / password,
+        }
+        return self.model_copy(update=update)
 
 
 class Retention(Strict):
@@ -282,6 +297,17 @@ class Log(Strict):
     """Least important lines that are written: debug, info, warning or error; default info."""
     format: LogFormat = LogFormat.AUTO
     """`json`, `console`, or by default `auto`: JSON when standard error is not a terminal."""
+    script_output: bool = False
+    """Log each line that scripts write; it may hold what tickets say; default false."""
+
+
+class Tracing(Strict):
+    """Spans for OpenTelemetry; needs the extra `tracing`."""
+
+    enabled: bool = False
+    """Record spans and send them by OTLP over HTTP; default false."""
+    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
+    """Base URL of the collector; by default what OTEL_EXPORTER_OTLP_ENDPOINT says."""
 
 
 class Settings(BaseSettings):
@@ -307,6 +333,8 @@ class Settings(BaseSettings):
     """How scripts are run, unless their policies say otherwise."""
     log: Log = Log()
     """What is logged, and how."""
+    tracing: Tracing = Tracing()
+    """Spans for OpenTelemetry; needs the extra `tracing`."""
     routes: tuple[Row, ...] = ()
     """Which scripts an event goes to that is handed over without naming one; by default none."""
     policies: dict[ScriptName, StatedPolicy] = Field(default_factory=dict)
@@ -346,7 +374,7 @@ class Settings(BaseSettings):
                     update={"directory": base / self.scripts.directory}
                 ),
                 "environments": self.environments.anchored(base),
-                "store": self.store.model_copy(update={"url": at_directory(self.store.url, base)}),
+                "store": self.store.anchored(base),
                 "auth": self.auth.anchored(base),
                 "dispatch": self.dispatch.model_copy(
                     update={"work_directory": base / self.dispatch.work_directory}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from mediator.errors import KeyReused
 from mediator.model.deliveries import Accepted, NewDelivery, Repeat, State
+from mediator.storage import locking
 from mediator.storage.columns import Instant
 from mediator.storage.rows import new_row
 from mediator.storage.states import in_state
@@ -43,6 +44,7 @@ def accept_together(conn: Connection, batch: Sequence[NewDelivery]) -> list[Acce
 def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | KeyReused]:
     """Keep those that are new; say of the others which delivery they repeat."""
     contents = [new.content for new in batch]
+    locking.wait_for(conn, [*_locks(batch, contents)])
     before = _Before(conn, batch, contents)
     answers: list[Accepted | KeyReused] = []
     kept: list[tuple[NewDelivery, bytes]] = []
@@ -55,6 +57,14 @@ def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | Ke
         answers.append(answer)
     _insert(conn, kept)
     return answers
+
+
+def _locks(batch: Sequence[NewDelivery], contents: Sequence[bytes]) -> Iterator[int]:
+    """What two mediators must not look for at once, as both would find nothing and keep it."""
+    for new, content in zip(batch, contents, strict=True):
+        yield locking.number("key", new.key_id, new.idempotency_key)
+        if not new.interactive:
+            yield locking.number("content", content)
 
 
 def recognise(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | None]:

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Connection,
-    FromClause,
+    Integer,
     RowMapping,
     Select,
     TableValuedAlias,
     Text,
     bindparam,
-    exists,
+    cast,
     false,
     func,
     insert,
     or_,
     select,
+    true,
     update,
 )
 
 from mediator.model.deliveries import Claim, State
+from mediator.storage import locking, sharing
 from mediator.storage.columns import Instant
 from mediator.storage.port import Appetite
 from mediator.storage.rows import DELIVERY, to_delivery
-from mediator.storage.states import in_state
+from mediator.storage.sharing import COLUMNS
+from mediator.storage.states import in_state, one_before
 from mediator.storage.tables import attempts, deliveries, tickets
 
 _c = deliveries.c
@@ -53,15 +57,43 @@ def claim(conn: Connection, appetite: Appetite, *, now: datetime, lease: datetim
 def _choose(conn: Connection, appetite: Appetite, now: datetime) -> list[RowMapping]:
     """Interactive ones first: a person waits for them."""
     room = dict(appetite.room)
+    if locking.shared(conn):
+        room = sharing.room_left(conn, room, appetite.limits)
     chosen: list[RowMapping] = []
     for interactive, slots in ((True, appetite.interactive_slots), (False, appetite.slots)):
-        scripts = {name: name in appetite.ordered for name, n in room.items() if n > 0}
-        if not scripts or slots < 1:
-            continue
-        values = {"interactive": interactive, "now": now, "slots": slots}
-        found = conn.execute(_HEADS, {**values, "scripts": json.dumps(scripts)}).mappings()
-        chosen += _within(sorted(found, key=lambda row: (row["due"], row["seq"])), slots, room)
+        chosen += _of_kind(conn, appetite, room, {"interactive": interactive, "now": now}, slots)
     return chosen
+
+
+def _of_kind(
+    conn: Connection, appetite: Appetite, room: dict[str, int], kind: dict[str, Any], slots: int
+) -> list[RowMapping]:
+    """As many as there are slots for; the room they take is subtracted.
+
+    What another mediator takes at this moment is left to it, and the next ones are looked at.
+    """
+    taken: list[RowMapping] = []
+    passed: set[int] = set()
+    while len(taken) < slots:
+        scripts = {name: name in appetite.ordered for name, n in room.items() if n > 0}
+        if not scripts:
+            break
+        found = _due(conn, scripts, {**kind, "slots": slots + len(passed)})
+        found = [row for row in found if row["seq"] not in passed]
+        wanted = _within(found, slots - len(taken), dict(room))
+        ours = sharing.take(conn, wanted, beside=taken, ordered=scripts, now=kind["now"])
+        taken += _within(ours, slots - len(taken), room)
+        passed |= {row["seq"] for row in wanted}
+        if len(ours) == len(wanted):
+            break
+    return taken
+
+
+def _due(conn: Connection, scripts: dict[str, bool], values: dict[str, Any]) -> list[RowMapping]:
+    """The first due deliveries of these scripts (script → whether it is ordered), oldest first."""
+    heads = _HEADS_SHARED if locking.shared(conn) else _HEADS
+    found = conn.execute(heads, {**values, "scripts": json.dumps(scripts)}).mappings()
+    return sorted(found, key=lambda row: (row["due"], row["seq"]))
 
 
 def _within(rows: Sequence[RowMapping], slots: int, room: dict[str, int]) -> list[RowMapping]:
@@ -74,19 +106,20 @@ def _within(rows: Sequence[RowMapping], slots: int, room: dict[str, int]) -> lis
     return chosen
 
 
-def _scripts() -> TableValuedAlias:
-    """The parameter `scripts`, a JSON object: script → whether it is ordered."""
-    return func.json_each(bindparam("scripts", type_=Text)).table_valued("key", "value")
+_SCRIPTS = bindparam("scripts", type_=Text)
+"""A JSON object: script → whether it is ordered."""
+_SCRIPT = func.json_each(_SCRIPTS).table_valued("key", "value")
+_SCRIPT_SHARED = func.json_each_text(cast(_SCRIPTS, JSON)).table_valued("key", "value")
+"""The same for PostgreSQL."""
 
 
-def _heads() -> Select[Any]:
-    """The first due deliveries of every script.
+def _first(script: TableValuedAlias, unordered: ColumnElement[bool]) -> Select[Any]:
+    """The first due deliveries of one script.
 
     Script by script, so that the backlog of one is never walked through to find the others.
     """
-    script = _scripts()
     head = deliveries.alias("head")
-    first = (
+    return (
         select(head.c.seq)
         .where(
             in_state(State.PENDING, of=head),
@@ -94,34 +127,30 @@ def _heads() -> Select[Any]:
             head.c.script == script.c.key,
             head.c.due <= bindparam("now", type_=Instant),
             or_(head.c.expires.is_(None), head.c.expires > bindparam("now", type_=Instant)),
-            or_(script.c.value == 0, ~_one_before(head)),
+            or_(unordered, ~one_before(head)),
         )
         .order_by(head.c.due, head.c.seq)
-        .limit(bindparam("slots"))
+        .limit(bindparam("slots", type_=Integer))
         .correlate(script)
-        .scalar_subquery()
-    )
-    return select(_c.seq, _c.script, _c.due, _c.attempts_made).select_from(
-        script.join(deliveries, _c.seq.in_(first))
     )
 
 
-def _one_before(head: FromClause) -> ColumnElement[bool]:
-    """Another delivery of the same script and ticket arrived earlier and is unfinished, or runs.
+def _heads() -> Select[Any]:
+    """The first due deliveries of every script."""
+    first = _first(_SCRIPT, _SCRIPT.c.value == 0).scalar_subquery()
+    return select(*COLUMNS).select_from(_SCRIPT.join(deliveries, _c.seq.in_(first)))
 
-    One that arrived later can run: when an operator has an ended delivery made again.
-    """
-    other = deliveries.alias("other")
-    return exists().where(
-        other.c.ticket_id == head.c.ticket_id,
-        other.c.script == head.c.script,
-        in_state(State.PENDING, State.RUNNING, of=other),
-        or_(other.c.seq < head.c.seq, in_state(State.RUNNING, of=other)),
-        other.c.interactive == head.c.interactive,
+
+def _heads_shared() -> Select[Any]:
+    """The same for PostgreSQL, which would walk through all deliveries for `IN (... LIMIT ...)`."""
+    first = _first(_SCRIPT_SHARED, _SCRIPT_SHARED.c.value == "false").lateral("first")
+    return select(*COLUMNS).select_from(
+        _SCRIPT_SHARED.join(first, true()).join(deliveries, _c.seq == first.c.seq)
     )
 
 
 _HEADS = _heads()
+_HEADS_SHARED = _heads_shared()
 _TAKE = (
     update(deliveries)
     .where(_c.seq.in_(bindparam("seqs", expanding=True)))
@@ -151,12 +180,12 @@ def _opened(row: RowMapping, now: datetime) -> dict[str, Any]:
 
 def next_due(conn: Connection, scripts: Collection[str], *, after: datetime) -> datetime | None:
     """When the next delivery of these scripts becomes due; interactive ones always are."""
-    values = {"scripts": json.dumps(dict.fromkeys(scripts, 0)), "after": after}
-    return conn.execute(_NEXT_DUE, values).scalar()
+    values = {"scripts": json.dumps(dict.fromkeys(scripts, False)), "after": after}
+    query = _NEXT_DUE_SHARED if locking.shared(conn) else _NEXT_DUE
+    return conn.execute(query, values).scalar()
 
 
-def _next_due() -> Select[Any]:
-    script = _scripts()
+def _next_due(script: TableValuedAlias) -> Select[Any]:
     of_script = (
         select(func.min(_c.due))
         .where(
@@ -171,4 +200,21 @@ def _next_due() -> Select[Any]:
     return select(func.min(of_script, type_=Instant)).select_from(script)
 
 
-_NEXT_DUE = _next_due()
+_NEXT_DUE = _next_due(_SCRIPT)
+_NEXT_DUE_SHARED = _next_due(_SCRIPT_SHARED)
+_HASTEN = (
+    update(deliveries)
+    .where(
+        in_state(State.PENDING),
+        _c.interactive == false(),
+        _c.script == bindparam("of"),
+        _c.due > bindparam("latest", type_=Instant),
+    )
+    .values(due=bindparam("now", type_=Instant))
+)
+
+
+def hasten(conn: Connection, latest: Mapping[str, datetime], *, now: datetime) -> int:
+    """Make due now what is due later than `latest` of its script; how many."""
+    rows = [{"of": script, "latest": at, "now": now} for script, at in latest.items()]
+    return conn.execute(_HASTEN, rows).rowcount if rows else 0

@@ -15,6 +15,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def microseconds(time: datetime) -> int:
+    """A time as `Instant` keeps it."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
 class Instant(TypeDecorator[datetime]):
     """A time with zone UTC, kept as whole microseconds since 1970: it sorts and never shifts."""
 
@@ -24,7 +29,7 @@ class Instant(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """To the database."""
         del dialect
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """From the database."""

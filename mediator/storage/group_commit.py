@@ -50,7 +50,13 @@ class GroupCommit:
     with nothing stored.
     """
 
-    def __init__(self, transaction: Callable[[Callable[[Connection], None]], None]) -> None:
+    def __init__(
+        self,
+        transaction: Callable[[Callable[[Connection], None]], None],
+        *,
+        largest: int = LARGEST_GROUP,
+    ) -> None:
+        self._largest = largest
         self._transaction = transaction
         self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._turns: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
@@ -85,8 +91,8 @@ class GroupCommit:
             self._enqueue(self._turns.pop(loop, []))
 
     def _enqueue(self, jobs: list[_Job]) -> None:
-        for start in range(0, len(jobs), LARGEST_GROUP):
-            self._queue.put(jobs[start : start + LARGEST_GROUP])
+        for start in range(0, len(jobs), self._largest):
+            self._queue.put(jobs[start : start + self._largest])
 
     async def close(self) -> None:
         """Write what was submitted, then end the thread."""
@@ -109,7 +115,7 @@ class GroupCommit:
     def _gather(self) -> tuple[list[_Job], bool]:
         """What has queued up, at least one; and whether nothing comes after it."""
         jobs: list[_Job] = []
-        while len(jobs) < LARGEST_GROUP:
+        while len(jobs) < self._largest:
             try:
                 turn = self._queue.get(block=not jobs)
             except queue.Empty:

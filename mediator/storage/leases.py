@@ -10,13 +10,13 @@ from sqlalchemy import (
     RowMapping,
     and_,
     bindparam,
-    or_,
     select,
     update,
 )
 
 from mediator.model.attempts import Outcome
 from mediator.model.deliveries import Fate, State
+from mediator.storage.port import Held
 from mediator.storage.states import PENDING, RUNNING
 from mediator.storage.tables import attempts, deliveries
 
@@ -25,7 +25,7 @@ MOST_LOSSES = 10
 
 _c = deliveries.c
 _HELD = and_(RUNNING, _c.owner == bindparam("by"), _c.id.in_(bindparam("ids", expanding=True)))
-_STILL_HELD = select(_c.id, _c.stop_asked).where(_HELD)
+_STILL_HELD = select(_c.id, _c.stop_asked).where(_HELD).with_for_update()
 _RENEW = update(deliveries).where(_HELD).values(lease=bindparam("until"))
 
 
@@ -50,17 +50,42 @@ def _fate(row: RowMapping, state: State) -> Fate:
     return Fate(**{column.name: row[column.name] for column in _FATE}, state=state)
 
 
-def recover(conn: Connection, owner: str, *, now: datetime, alone: bool) -> list[Fate]:
-    """Put back what dispatchers held and lost: that whose lease ran out, `owner`'s own as well.
+_RUNNING = select(_c.id, _c.attempts_made, _c.owner, _c.lease).where(RUNNING)
+_SEEN = (
+    select(
+        *_FATE,
+        _c.seq,
+        _c.attempts_made,
+        _c.owner,
+        _c.lease,
+        _c.losses,
+        _c.stop_asked,
+        _c.last_error,
+    )
+    .where(RUNNING, _c.id.in_(bindparam("ids", expanding=True)))
+    .with_for_update(skip_locked=True)
+)
 
-    `alone`: nobody else can be alive (the store is locked for one mediator), so that what another
-    owner holds is lost whatever its lease.
-    """
-    lost = or_(_c.lease.is_(None), _c.lease < now)
-    if alone:
-        lost = or_(lost, _c.owner != owner)
-    query = select(*_FATE, _c.seq, _c.attempts_made, _c.losses, _c.stop_asked, _c.last_error)
-    rows = list(conn.execute(query.where(RUNNING, lost).with_for_update()).mappings())
+
+def held(conn: Connection) -> list[Held]:
+    """All attempts that run."""
+    return [_held(row) for row in conn.execute(_RUNNING).mappings()]
+
+
+def _held(row: RowMapping) -> Held:
+    return Held(
+        delivery_id=row["id"],
+        number=row["attempts_made"],
+        owner=row["owner"],
+        lease=row["lease"],
+    )
+
+
+def recover(conn: Connection, lost: Collection[Held], *, now: datetime) -> list[Fate]:
+    """Put back what is still as it was seen; what somebody changes at this moment is not lost."""
+    seen = set(lost)
+    found = conn.execute(_SEEN, {"ids": [item.delivery_id for item in lost]}).mappings()
+    rows = [row for row in found if _held(row) in seen]
     return [_fate(row, _put_back(conn, row, now)) for row in rows]
 
 
@@ -101,8 +126,10 @@ def _after_loss(row: RowMapping, losses: int) -> tuple[State, str]:
     return State.PENDING, _LOST
 
 
-_LATE = select(*_FATE).where(
-    PENDING, _c.interactive == bindparam("kind"), _c.expires <= bindparam("now")
+_LATE = (
+    select(*_FATE)
+    .where(PENDING, _c.interactive == bindparam("kind"), _c.expires <= bindparam("now"))
+    .with_for_update(skip_locked=True)
 )
 _GIVE_UP = (
     update(deliveries)

@@ -6,8 +6,8 @@ The many small methods are the port's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Coroutine, Hashable, Mapping, Sequence
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from mediator.metrics import Metrics
 from mediator.model.census import Census
 from mediator.model.deliveries import Accepted, Claim, Delivery, Fate, NewDelivery, State
 from mediator.storage.notices import Notices
-from mediator.storage.port import Appetite, Backlog, DeliveryStore, Finish, Kept, Search
+from mediator.storage.port import Appetite, Backlog, DeliveryStore, Finish, Held, Kept, Search
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ class MeasuredStore:
 
     def __init__(self, store: DeliveryStore, metrics: Metrics) -> None:
         self.notices: Notices = store.notices
+        self.alone = store.alone
         self._store = store
         self._metrics = metrics
 
@@ -74,14 +75,22 @@ class MeasuredStore:
         """Extend leases."""
         return await self._timed("lease", self._store.renew(owner, running, lease=lease))
 
-    async def recover(self, owner: str, *, now: datetime) -> Sequence[Fate]:
+    async def held(self) -> list[Held]:
+        """All attempts that run."""
+        return await self._timed("lease", self._store.held())
+
+    async def recover(self, lost: Collection[Held], *, now: datetime) -> Sequence[Fate]:
         """Put back what was lost, and count it."""
-        fates = await self._timed("lease", self._store.recover(owner, now=now))
+        fates = await self._timed("lease", self._store.recover(lost, now=now))
         for fate in fates:
             self._metrics.attempts.lost(fate)
             if fate.state.ended:
                 self._metrics.attempts.ended(fate, fate.state, now)
         return fates
+
+    async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
+        """Make due what a clock that was set back would hold up."""
+        return await self._timed("lease", self._store.hasten(latest, now=now))
 
     async def expire(self, *, now: datetime) -> Sequence[Fate]:
         """Cancel what nobody waits for any more, and count it."""
@@ -115,6 +124,28 @@ class MeasuredStore:
         if delivery.state.ended:
             self._metrics.attempts.ended(delivery, delivery.state, now)
         return delivery
+
+    async def body(self, delivery_id: str) -> bytes:
+        """The ticket of one delivery."""
+        return await self._timed("read", self._store.body(delivery_id))
+
+    async def ends(
+        self, *, since: datetime, until: datetime, step: timedelta
+    ) -> Mapping[tuple[int, State], int]:
+        """How many deliveries ended, by step and state."""
+        return await self._timed("read", self._store.ends(since=since, until=until, step=step))
+
+    async def recent(self, scripts: Collection[str], *, most: int) -> Mapping[str, list[Delivery]]:
+        """Script → its latest deliveries."""
+        return await self._timed("read", self._store.recent(scripts, most=most))
+
+    async def place(self, at: datetime) -> int:
+        """About which `seq` came first at `at` or later."""
+        return await self._timed("read", self._store.place(at))
+
+    async def pulse(self) -> Hashable:
+        """Another one when something has happened."""
+        return await self._timed("read", self._store.pulse())
 
     async def remove(self, kept: Kept) -> int:
         """Remove some."""

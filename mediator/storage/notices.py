@@ -1,7 +1,7 @@
 """Tells those who wait that something changed in the store.
 
-In one process this is a set of events. A notice is a hint to look, never the only carrier of a
-fact: whoever waits also looks again by time.
+In one process this is a set of events; a store that several mediators share passes them on. A
+notice is a hint to look, never the only carrier of a fact: whoever waits also looks again by time.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ class Notices:
         for delivery_id in delivery_ids:
             for watcher in self._watchers.get(delivery_id, ()):
                 watcher.set()
+
+    def look_again(self) -> None:
+        """Anything may have happened: everybody looks."""
+        self._work.set()
+        self.ended(list(self._watchers))
 
     @contextmanager
     def watch(self, delivery_id: str) -> Iterator[asyncio.Event]:

@@ -6,9 +6,9 @@ nothing of it was stored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from mediator.model.attempts import Ended
@@ -31,6 +31,20 @@ class Appetite:
     """script → how many more of its attempts may start; scripts that are not here wait"""
     ordered: frozenset[str] = frozenset()
     """scripts whose deliveries of one ticket run one after another"""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """script → how many of its attempts may run at once, by all who share the store"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A running attempt, as a dispatcher holds it."""
+
+    delivery_id: str
+    number: int
+    """the attempt's number"""
+    owner: str
+    lease: datetime | None
+    """until when, by the owner's clock; every renewal changes it, which proves the owner alive"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +76,8 @@ class Search:
     """1..500"""
     after: int | None = None
     """continue behind the delivery with this `seq`"""
+    floor: int | None = None
+    """look no further back than to this `seq`"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,9 +109,14 @@ class DeliveryStore(Protocol):
 
     notices: Notices
     """tells who waits when something is accepted, ends, or is to be stopped"""
+    alone: bool
+    """whether no other mediator can be using it"""
 
     async def start(self) -> None:
-        """Open it and bring its schema up to date. Raises `SettingsError` if it never can."""
+        """Open it, with the schema of this program.
+
+        Raises `SettingsError` if it never can, `StoreUnavailable` if it cannot now.
+        """
         ...
 
     async def close(self) -> None:
@@ -144,10 +165,21 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def recover(self, owner: str, *, now: datetime) -> Sequence[Fate]:
-        """Put back what others held and lost, and what `owner` itself has not renewed.
+    async def held(self) -> list[Held]:
+        """All attempts that run, whoever runs them."""
+        ...
+
+    async def recover(self, lost: Collection[Held], *, now: datetime) -> Sequence[Fate]:
+        """Put back what was lost, unless it was renewed, ended or taken over since it was seen.
 
         Returns what became of each: it is pending again, or was given up.
+        """
+        ...
+
+    async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
+        """Make due now what is due later than `latest` of its script; returns how many.
+
+        No policy has that: a clock was set back. Interactive ones are not looked at.
         """
         ...
 
@@ -164,6 +196,10 @@ class DeliveryStore(Protocol):
 
     async def find(self, delivery_id: str) -> Delivery:
         """One delivery with its attempts and outputs. Raises `NotFound`."""
+        ...
+
+    async def body(self, delivery_id: str) -> bytes:
+        """The ticket of one delivery, as it was handed over. Raises `NotFound`."""
         ...
 
     async def search(self, search: Search) -> list[Delivery]:
@@ -209,6 +245,24 @@ class DeliveryStore(Protocol):
 
     async def waiting(self) -> Mapping[str, int]:
         """Script → how many of its deliveries are pending; interactive ones are not counted."""
+        ...
+
+    async def ends(
+        self, *, since: datetime, until: datetime, step: timedelta
+    ) -> Mapping[tuple[int, State], int]:
+        """How many deliveries ended, by step (0, 1, ... from `since`) and state."""
+        ...
+
+    async def recent(self, scripts: Collection[str], *, most: int) -> Mapping[str, list[Delivery]]:
+        """Script → its latest deliveries, newest first, without their attempts."""
+        ...
+
+    async def place(self, at: datetime) -> int:
+        """About which `seq` came first at `at` or later; not exact where a clock was set back."""
+        ...
+
+    async def pulse(self) -> Hashable:
+        """Something that is another one when deliveries have come, begun to run, or ended."""
         ...
 
     async def free(self) -> int | None:

@@ -15,7 +15,7 @@ from mediator.storage.columns import Instant
 from mediator.storage.port import Backlog, Search
 from mediator.storage.rows import DELIVERY, SUMMARY, one, to_attempt, to_delivery
 from mediator.storage.states import DEAD, PENDING, RUNNING, in_state
-from mediator.storage.tables import attempts, deliveries
+from mediator.storage.tables import attempts, deliveries, tickets
 
 _c = deliveries.c
 
@@ -25,6 +25,13 @@ def find(conn: Connection, delivery_id: str) -> Delivery:
     row = one(conn, delivery_id)
     query = select(attempts).where(attempts.c.delivery == row["seq"]).order_by(attempts.c.number)
     return to_delivery(row, map(to_attempt, conn.execute(query).mappings()))
+
+
+def body(conn: Connection, delivery_id: str) -> bytes:
+    """The ticket as it was handed over. Raises `NotFound`."""
+    query = select(tickets.c.body).where(tickets.c.delivery == one(conn, delivery_id)["seq"])
+    found: bytes = conn.execute(query).scalar_one()
+    return found
 
 
 def search(conn: Connection, wanted: Search) -> list[Delivery]:
@@ -52,6 +59,8 @@ def _conditions(wanted: Search) -> list[ColumnElement[bool]]:
         conditions.append(_c.received < wanted.until)
     if wanted.after is not None:
         conditions.append(_c.seq < wanted.after)
+    if wanted.floor is not None:
+        conditions.append(_c.seq >= wanted.floor)
     return conditions
 
 

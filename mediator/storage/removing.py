@@ -77,6 +77,8 @@ def _candidates(state: State) -> Any:
         )
         .order_by(_c.ended, _c.seq)
         .limit(MOST_AT_ONCE)
+        # One that an operator has made again at this moment is not removed.
+        .with_for_update(of=deliveries, skip_locked=True)
     )
 
 

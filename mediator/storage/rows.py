@@ -12,6 +12,7 @@ from mediator.errors import NotFound
 from mediator.model.attempts import Attempt, Output
 from mediator.model.deliveries import Delivery, NewDelivery, State, TicketFields
 from mediator.storage.tables import attempts, deliveries
+from mediator.tracing.context import TraceContext, read_context
 
 _PLAIN = (
     "seq",
@@ -43,9 +44,10 @@ _ATTEMPT = (
     "reason",
     "script_sha256",
 )
+_TRACE = ("traceparent", "tracestate")
 _TICKET = tuple(field.name for field in fields(TicketFields))
 
-DELIVERY = [deliveries.c[name] for name in (*_PLAIN, "arguments", "ticket")]
+DELIVERY = [deliveries.c[name] for name in (*_PLAIN, "arguments", "ticket", *_TRACE)]
 """The columns `to_delivery` needs."""
 
 SUMMARY = [attempts.c[n] for n in attempts.c.keys() if not n.startswith(("stdout", "stderr"))]  # noqa: SIM118 - a ColumnCollection iterates over columns, not names
@@ -58,8 +60,14 @@ def to_delivery(row: RowMapping, attempts_: Iterable[Attempt] = ()) -> Delivery:
         **{name: row[name] for name in _PLAIN},
         arguments=tuple(row["arguments"]),
         ticket=TicketFields(**row["ticket"]),
+        trace=_trace(row),
         attempts=tuple(attempts_),
     )
+
+
+def _trace(row: RowMapping) -> TraceContext | None:
+    parent, state = (row[name] for name in _TRACE)
+    return None if parent is None else read_context([parent], [state or ""])
 
 
 def to_attempt(row: RowMapping) -> Attempt:
@@ -114,12 +122,18 @@ def new_row(new: NewDelivery, content: bytes) -> dict[str, Any]:
         "losses": 0,
         "last_error": "",
         "stop_asked": False,
+        "traceparent": new.trace and new.trace.traceparent,
+        "tracestate": (new.trace and new.trace.state) or None,
     }
 
 
-def one(conn: Connection, delivery_id: str) -> RowMapping:
-    """The row of a delivery, all columns. Raises `NotFound`."""
-    row = conn.execute(select(deliveries).where(deliveries.c.id == delivery_id)).mappings().first()
+def one(conn: Connection, delivery_id: str, *, to_change: bool = False) -> RowMapping:
+    """The row of a delivery, all columns; `to_change`: nobody else changes it meanwhile.
+
+    Raises `NotFound`.
+    """
+    query = select(deliveries).where(deliveries.c.id == delivery_id)
+    row = conn.execute(query.with_for_update() if to_change else query).mappings().first()
     if row is None:
         raise NotFound(f"there is no delivery {delivery_id}; `mediator deliveries list` shows them")
     return row

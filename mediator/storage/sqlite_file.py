@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
 
 from mediator.errors import SettingsError, StoreUnavailable
 
@@ -43,6 +47,24 @@ def take(connection: Connection, path: Path) -> None:
             f"store.url: {path} is a database of another program; name a file that does not exist"
         )
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+@contextmanager
+def looking(path: Path) -> Iterator[Connection | None]:
+    """A connection that changes nothing, also while a mediator works; None: there is no file."""
+    if not path.exists():
+        yield None
+        return
+    engine = create_engine(
+        f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true", poolclass=NullPool
+    )
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise SettingsError(f"store.url: cannot open {path}: {error.orig}") from error
+    finally:
+        engine.dispose()
 
 
 STEP = 256

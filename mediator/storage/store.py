@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, column, table, update
 
@@ -21,31 +21,69 @@ from mediator.storage import (
     recording,
     removing,
     sqlite_file,
+    summaries,
 )
 from mediator.storage.group_commit import GroupCommit
 from mediator.storage.notices import Notices
-from mediator.storage.port import Appetite, Backlog, Finish, Kept, Search
+from mediator.storage.port import Appetite, Backlog, Finish, Held, Kept, Search
 from mediator.storage.sqlite import SqliteDatabase
 
 T = TypeVar("T")
 _VERSION = table("alembic_version", column("version_num"))
 
 
-class SqliteStore:
-    """Implements `DeliveryStore` on one SQLite file that this process holds alone."""
+class Database(Protocol):
+    """Where statements run."""
 
-    def __init__(self, path: Path) -> None:
-        self.notices = Notices()
-        self._database = SqliteDatabase(path)
-        self._writer = GroupCommit(self._database.transaction)
+    def open(self) -> None:
+        """Make it ready. Raises `SettingsError` or `StoreUnavailable`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on a consistent snapshot. Raises `StoreUnavailable`."""
+        ...
+
+
+class Tell(Protocol):
+    """Hints to all who wait for changes of the store; `Notices` has the words."""
+
+    def work(self, script: str | None = None, *, interactive: bool = False) -> None:
+        """Something may be due."""
+        ...
+
+    def ended(self, delivery_ids: Iterable[str]) -> None:
+        """These deliveries ended."""
+        ...
+
+    def stop(self, delivery_id: str) -> None:
+        """Whoever runs it is to stop it."""
+        ...
+
+
+class SqlStore:
+    """What every store does alike."""
+
+    alone: bool
+
+    def __init__(
+        self, database: Database, writer: GroupCommit, *, notices: Notices, tell: Tell
+    ) -> None:
+        self.notices = notices
+        self._tell = tell
+        self._database = database
+        self._writer = writer
 
     async def start(self) -> None:
-        """Open the file and upgrade it. Raises `SettingsError`."""
+        """Open the database and begin to write."""
         await asyncio.to_thread(self._database.open)
         self._writer.start()
 
     async def close(self) -> None:
-        """Write what was submitted and let go of the file."""
+        """Write what was submitted and let go of the database."""
         await self._writer.close()
         await asyncio.to_thread(self._database.close)
 
@@ -53,7 +91,7 @@ class SqliteStore:
         """Keep a delivery; committed when this returns. Raises `KeyReused`."""
         accepted: Accepted = await self._writer.submit(accepting.accept, new)
         if accepted.repeat is Repeat.NEW:
-            self.notices.work(new.script, interactive=new.interactive)
+            self._tell.work(new.script, interactive=new.interactive)
         return accepted
 
     async def accept_together(self, news: Sequence[NewDelivery]) -> list[Accepted]:
@@ -61,7 +99,7 @@ class SqliteStore:
         accepted = await self._write(lambda conn: accepting.accept_together(conn, news))
         for new, answer in zip(news, accepted, strict=True):
             if answer.repeat is Repeat.NEW:
-                self.notices.work(new.script, interactive=new.interactive)
+                self._tell.work(new.script, interactive=new.interactive)
         return accepted
 
     async def recognise(self, news: Sequence[NewDelivery]) -> list[Accepted | None]:
@@ -76,7 +114,7 @@ class SqliteStore:
         """Close an attempt; None when it was no longer the caller's."""
         state: State | None = await self._writer.submit(recording.finish, finish)
         if state is not None and state.ended:
-            self.notices.ended([finish.delivery_id])
+            self._tell.ended([finish.delivery_id])
         return state
 
     async def renew(
@@ -85,18 +123,31 @@ class SqliteStore:
         """Extend leases; the ids that are to be stopped."""
         return await self._write(lambda conn: leases.renew(conn, owner, running, lease=lease))
 
-    async def recover(self, owner: str, *, now: datetime) -> Sequence[Fate]:
-        """Put back what was lost. The file has one holder: what others held is lost."""
-        recovered = await self._write(lambda conn: leases.recover(conn, owner, now=now, alone=True))
+    async def held(self) -> list[Held]:
+        """What runs."""
+        return await self._database.read(leases.held)
+
+    async def recover(self, lost: Collection[Held], *, now: datetime) -> Sequence[Fate]:
+        """Put back what is still as it was seen."""
+        if not lost:
+            return ()
+        recovered = await self._write(lambda conn: leases.recover(conn, lost, now=now))
         if recovered:
-            self.notices.ended([fate.id for fate in recovered if fate.state.ended])
-            self.notices.work()
+            self._tell.ended([fate.id for fate in recovered if fate.state.ended])
+            self._tell.work()
         return recovered
+
+    async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
+        """Make due now what is due later than `latest` of its script."""
+        count = await self._write(lambda conn: claiming.hasten(conn, latest, now=now))
+        if count:
+            self._tell.work()
+        return count
 
     async def expire(self, *, now: datetime) -> Sequence[Fate]:
         """Cancel interactive deliveries that nobody waits for any more."""
         late = await self._write(lambda conn: leases.expire(conn, now=now))
-        self.notices.ended([fate.id for fate in late])
+        self._tell.ended([fate.id for fate in late])
         return late
 
     async def next_due(self, scripts: Collection[str], *, after: datetime) -> datetime | None:
@@ -107,6 +158,10 @@ class SqliteStore:
         """One delivery with attempts and outputs. Raises `NotFound`."""
         return await self._database.read(lambda conn: reading.find(conn, delivery_id))
 
+    async def body(self, delivery_id: str) -> bytes:
+        """The ticket of one delivery. Raises `NotFound`."""
+        return await self._database.read(lambda conn: reading.body(conn, delivery_id))
+
     async def search(self, search: Search) -> list[Delivery]:
         """Deliveries, newest first, without outputs."""
         return await self._database.read(lambda conn: reading.search(conn, search))
@@ -114,7 +169,7 @@ class SqliteStore:
     async def retry(self, delivery_id: str, *, now: datetime) -> Delivery:
         """Make it due now. Raises `NotFound` or `Conflict`."""
         delivery = await self._write(lambda conn: operating.retry(conn, delivery_id, now=now))
-        self.notices.work()
+        self._tell.work()
         return delivery
 
     async def cancel(self, delivery_id: str, *, now: datetime, reason: str) -> Delivery:
@@ -123,10 +178,10 @@ class SqliteStore:
             lambda conn: operating.cancel(conn, delivery_id, now=now, reason=reason)
         )
         if delivery.state is State.CANCELLED:
-            self.notices.ended([delivery_id])
-            self.notices.work()  # the ticket's next delivery may have waited for it
+            self._tell.ended([delivery_id])
+            self._tell.work()  # the ticket's next delivery may have waited for it
         else:
-            self.notices.stop(delivery_id)
+            self._tell.stop(delivery_id)
         return delivery
 
     async def remove(self, kept: Kept) -> int:
@@ -135,10 +190,6 @@ class SqliteStore:
         if last is None:
             return 0
         return await self._write(lambda conn: removing.remove(conn, kept, last))
-
-    async def give_back(self) -> bool:
-        """Shorten the file a little; whether it can be shortened more."""
-        return await self._write(sqlite_file.give_back)
 
     async def backlog(self) -> Backlog:
         """Counts for metrics."""
@@ -156,17 +207,53 @@ class SqliteStore:
         """Script → its pending deliveries."""
         return await self._database.read(reading.waiting)
 
-    async def free(self) -> int | None:
-        """Bytes free on the file's disk."""
-        return await asyncio.to_thread(self._database.free)
+    async def ends(
+        self, *, since: datetime, until: datetime, step: timedelta
+    ) -> Mapping[tuple[int, State], int]:
+        """How many deliveries ended, by step and state."""
+        return await self._database.read(
+            lambda conn: summaries.ends(conn, since=since, until=until, step=step)
+        )
+
+    async def recent(self, scripts: Collection[str], *, most: int) -> Mapping[str, list[Delivery]]:
+        """Script → its latest deliveries."""
+        return await self._database.read(lambda conn: summaries.recent(conn, scripts, most=most))
+
+    async def place(self, at: datetime) -> int:
+        """About which `seq` came first at `at` or later."""
+        return await self._database.read(lambda conn: summaries.place(conn, at))
+
+    async def pulse(self) -> Hashable:
+        """Another one when something has happened."""
+        return await self._database.read(summaries.pulse)
 
     async def probe(self) -> None:
-        """Prove that the file can be written, by a change that changes nothing."""
+        """Prove that it can be written, by a change that changes nothing."""
         await self._write(_touch)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         """A write of its own kind, in the same transaction as its neighbours."""
         return await self._writer.submit(lambda conn, _: [work(conn)], None)
+
+
+class SqliteStore(SqlStore):
+    """Implements `DeliveryStore` on one SQLite file that this process holds alone."""
+
+    alone = True
+    _database: SqliteDatabase
+
+    def __init__(self, path: Path) -> None:
+        database, notices = SqliteDatabase(path), Notices()
+        writer = GroupCommit(database.transaction)
+        super().__init__(database, writer, notices=notices, tell=notices)
+
+    async def give_back(self) -> bool:
+        """Shorten the file a little; whether it can be shortened more."""
+        return await self._write(sqlite_file.give_back)
+
+    async def free(self) -> int | None:
+        """Bytes free on the file's disk."""
+        return await asyncio.to_thread(self._database.free)
 
 
 def _touch(conn: Connection) -> None:

@@ -67,6 +67,8 @@ deliveries = Table(
     Column("owner", Text),
     Column("lease", Instant),
     Column("stop_asked", Boolean, nullable=False),
+    Column("traceparent", Text),
+    Column("tracestate", Text),
     UniqueConstraint("idempotency_key", "key_id"),
 )
 

@@ -16,6 +16,7 @@ from mediator.errors import (
     MediatorError,
     NotReady,
     ScriptFailed,
+    StoreUnavailable,
 )
 from mediator.model.attempts import Attempt, Outcome
 from mediator.model.deliveries import Accepted, Delivery, NewDelivery, Repeat, State
@@ -28,6 +29,9 @@ _log = structlog.get_logger()
 
 LATE = 0.5
 """Seconds a caller waits beyond the script's timeout, to hear how it ended."""
+LOOK = 2.0
+"""Seconds after which a waiting call looks by itself: the notice of an end can be lost on its way
+from another mediator."""
 _SIGNAL_EXIT = 128
 """Added to a signal's number, as shells do."""
 
@@ -89,27 +93,34 @@ class Answerer:
         if self.test or fallback is None or stdout is None or trouble not in fallback.on:
             raise error
         self.services.metrics.intake.fallback(self.script.name, trouble)
-        _log.warning(
-            "fallback answered",
-            delivery_id=accepted.id,
-            script=self.script.name,
-            trouble=str(trouble),
-            reason=error.detail,
-        )
+        _log.warning("fallback answered", trouble=str(trouble), reason=error.detail)
         response = raw(stdout, b"", exit_code=0, delivery=accepted.id)
         response.headers["Mediator-Fallback"] = trouble
         return response
 
     async def _wait(self, delivery_id: str, seconds: float) -> Delivery:
         """The delivery as it is when it has ended, or nothing runs any more, or after `seconds`."""
-        store = self.services.store
-        with store.notices.watch(delivery_id) as ended:
-            # It may have ended before the watch began: a re-sent request, or a quick script.
-            delivery = await store.find(delivery_id)
-            if delivery.state.ended:
-                return delivery
-            await _first(ended, self.services.idle, seconds)
-        return await store.find(delivery_id)
+        services = self.services
+        until = services.clock.steady() + seconds
+        with services.store.notices.watch(delivery_id) as ended:
+            while True:
+                ended.clear()
+                left = until - services.clock.steady()
+                last = left <= 0 or services.idle.is_set()
+                # It may have ended before the watch began: a re-sent request, or a quick script.
+                delivery = await self._seen(delivery_id, last=last)
+                if delivery is not None and (last or delivery.state.ended):
+                    return delivery
+                await _first(ended, services.idle, min(max(left, 0.0), LOOK))
+
+    async def _seen(self, delivery_id: str, *, last: bool) -> Delivery | None:
+        """The delivery as it is; None: the store is away, and this is not the `last` look."""
+        try:
+            return await self.services.store.find(delivery_id)
+        except StoreUnavailable:
+            if last:
+                raise
+            return None
 
     async def _stop(self, delivery: Delivery, seconds: float) -> web.StreamResponse:
         """Nobody waits any more: what still waits or runs is stopped."""

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from mediator.web import admission, events, health, intake, migration, operator, outputs
+from mediator.web import (
+    admission,
+    events,
+    health,
+    intake,
+    migration,
+    operator,
+    outputs,
+    overview,
+    request_ids,
+)
+from mediator.web.console.application import add_console
 from mediator.web.openapi import openapi
 from mediator.web.problems import Handler, problems
 from mediator.web.scraping import Scrape
@@ -12,7 +23,9 @@ from mediator.web.services import SERVICES, Services
 from mediator.web.timing import timed
 
 
-def make_api(services: Services, *, with_health: bool) -> web.Application:
+def make_api(
+    services: Services, *, with_health: bool, with_console: bool = False
+) -> web.Application:
     """The application that shims and operators talk to."""
     app = _application(services)
     _intake(app, "/v1/scripts/{script}/deliveries", intake.hand_over)
@@ -25,11 +38,15 @@ def make_api(services: Services, *, with_health: bool) -> web.Application:
     _post(app, "/v1/deliveries/{id}/cancel", operator.cancel_delivery)
     _get(app, "/v1/scripts", operator.list_scripts)
     _get(app, "/v1/scripts/{name}", operator.show_script)
+    _get(app, "/v1/status", overview.show_status)
     _get(app, "/v1/openapi.json", openapi)
+    app.cleanup_ctx.append(overview.keeping)
     # The shim's self-test asks for this one on the API's own address.
     _get(app, "/livez", health.livez)
     if with_health:
         _add_health(app, services)
+    if with_console:
+        add_console(app, services)
     return app
 
 
@@ -41,9 +58,19 @@ def make_health(services: Services) -> web.Application:
     return app
 
 
+@web.middleware
+async def leaving(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep no connection open for a next request that would find nobody any more."""
+    response = await handler(request)
+    if request.app[SERVICES].draining:
+        response.force_close()
+    return response
+
+
 def _application(services: Services) -> web.Application:
     # Bodies are read and bounded by intake itself; no other handler reads one.
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[request_ids.identified, leaving, problems])
+    app.on_response_prepare.append(request_ids.tell)
     app[SERVICES] = services
     return app
 

@@ -16,7 +16,8 @@ from aiohttp import web
 from mediator.model.keys import Key
 from mediator.model.signatures import check_body
 from mediator.model.tickets import Ticket, read_ticket
-from mediator.web.admission import admit
+from mediator.tracing.context import TraceContext
+from mediator.web.admission import admit, trace_of
 from mediator.web.handover import Call, read_body, read_query
 from mediator.web.services import SERVICES
 
@@ -55,6 +56,8 @@ class Arrival:
     idempotency_key: str
     call: Call
     body: bytes = field(repr=False)
+    trace: TraceContext | None = None
+    """the span that hands it over"""
 
     async def ticket(self, roots: Sequence[str]) -> Ticket:
         """The ticket, looked at. The Test button sends `<ticket_info/>` whatever the kind.
@@ -80,6 +83,7 @@ async def arrive(request: web.Request) -> Arrival:
         idempotency_key=verified.idempotency_key,
         call=read_query(request.rel_url.raw_query_string),
         body=body,
+        trace=trace_of(request),
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from mediator.catalog.scripts import EnvironmentState, Script
 from mediator.model.attempts import Attempt, Outcome
 from mediator.model.deliveries import Delivery, State, TicketFields
+from mediator.model.kinds import Kind
 
 
 class _Document(BaseModel):
@@ -69,6 +70,8 @@ class DeliveryDocument(_Document):
     ended: datetime | None
     attempts_made: int
     last_error: str
+    trace_id: str | None
+    """Of the trace it was handed over in, W3C Trace Context; null when there was none."""
     attempts: list[AttemptDocument]
 
 
@@ -144,6 +147,72 @@ class ScriptList(_Document):
     """Oddities of the scripts directory that stop no script."""
 
 
+class SlotsDocument(_Document):
+    """How many attempts run in this mediator, and may."""
+
+    running: int
+    slots: int
+
+
+class RecentDocument(_Document):
+    """What happened in this mediator lately."""
+
+    seconds: float
+    """How long that is: five minutes, or since it started."""
+    accepted: int
+    """New deliveries."""
+    attempts: int
+    """Attempts that ended, those that were cancelled aside."""
+    failed: int
+    """Those of them that did not succeed."""
+
+
+class LastDeadDocument(_Document):
+    """The last delivery of a script that died."""
+
+    delivery: str
+    ended: datetime | None
+    reason: str
+
+
+class ScriptStatusDocument(_Document):
+    """A script at a glance."""
+
+    name: str
+    kind: Kind
+    ready: bool
+    problem: str
+    """Why it cannot run; empty when it can."""
+    succeeded: int
+    """Attempts in this mediator since it started."""
+    failed: int
+    last_dead: LastDeadDocument | None
+    """Null when none of the newest dead deliveries is its."""
+
+
+class StatusDocument(_Document):
+    """The mediator at a glance. Null is what only the store knows, while it is away."""
+
+    version: str
+    ready: bool
+    """Whether work can be taken and done, as /readyz says."""
+    problems: dict[str, str]
+    """What keeps it from that: the part and the reason."""
+    uptime_seconds: float
+    pending: int | None
+    running: int | None
+    """Deliveries that run, in whichever mediator of the store."""
+    dead: int | None
+    oldest_pending_seconds: float | None
+    """How long ago the oldest pending delivery was received; null when none is pending."""
+    free_bytes: int | None
+    """Space on the disk of the store; null where it cannot be told."""
+    slots: dict[str, SlotsDocument]
+    """Of `trigger` and of `interactive` calls."""
+    recent: RecentDocument
+    scripts: list[ScriptStatusDocument]
+
+
 class Problem(_Document):
     """An error, as RFC 9457 wants it."""
 
@@ -151,6 +220,8 @@ class Problem(_Document):
     status: int
     detail: str
     """One sentence for a person: what, where, and what to do."""
+    request_id: str
+    """As the log lines of the request and the header `X-Request-ID` have it."""
 
 
 def document(delivery: Delivery, *, outputs: bool = True) -> DeliveryDocument:
@@ -169,6 +240,7 @@ def document(delivery: Delivery, *, outputs: bool = True) -> DeliveryDocument:
         ended=delivery.ended,
         attempts_made=delivery.attempts_made,
         last_error=delivery.last_error,
+        trace_id=delivery.trace.trace_id if delivery.trace else None,
         attempts=[attempt_document(attempt, outputs=outputs) for attempt in delivery.attempts],
     )
 

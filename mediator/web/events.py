@@ -12,11 +12,11 @@ import structlog
 from aiohttp import web
 
 from mediator.catalog.scripts import Script
-from mediator.errors import Forbidden, MediatorError, NotFound, NotReady
+from mediator.errors import Forbidden, NotFound, NotReady
 from mediator.model.deliveries import Accepted, Repeat
 from mediator.model.routing import explain, scripts_of
 from mediator.model.tickets import Ticket
-from mediator.web.admission import tell_refused
+from mediator.web.admission import handing_over
 from mediator.web.answers import raw
 from mediator.web.arriving import Arrival, Sender, arrive
 from mediator.web.documents import AcceptedDocument, EventDocument
@@ -31,20 +31,17 @@ _NONE = "none"
 """In `Mediator-Delivery`: no route matches, so nothing is kept."""
 
 
+@handing_over
 async def hand_over_event(request: web.Request) -> web.StreamResponse:
-    """Take one event, or refuse it and tell why."""
-    try:
-        arrival = await arrive(request)
-        services = request.app[SERVICES]
-        if not services.routes:
-            raise NotFound("The settings have no routes, so an event must name its script.")
-        ticket = await arrival.ticket(_ROOTS)
-        if arrival.is_test(ticket):
-            return _tested(services)
-        return await _routed(services, arrival, ticket)
-    except MediatorError as error:
-        tell_refused(request, error)
-        raise
+    """Take one event, or refuse it."""
+    arrival = await arrive(request)
+    services = request.app[SERVICES]
+    if not services.routes:
+        raise NotFound("The settings have no routes, so an event must name its script.")
+    ticket = await arrival.ticket(_ROOTS)
+    if arrival.is_test(ticket):
+        return _tested(services)
+    return await _routed(services, arrival, ticket)
 
 
 async def _routed(services: Services, arrival: Arrival, ticket: Ticket) -> web.Response:
@@ -92,13 +89,15 @@ def _ready(services: Services, name: str, sender: Sender) -> Script:
 
 def _tell(services: Services, arrival: Arrival, ticket: Ticket, names: Sequence[str]) -> None:
     services.metrics.intake.events.labels("routed" if names else "unrouted").inc()
-    _log.info(
-        "event routed" if names else "event not routed",
-        scw_event=arrival.call.event,
-        ticket_id=ticket.id,
-        scripts=list(names),
-        key=arrival.sender.id,
-    )
+    fields = {
+        "scw_event": arrival.call.event,
+        "ticket_id": ticket.id,
+        "key": arrival.sender.id,
+    }
+    if names:
+        _log.debug("event routed", **fields, scripts=list(names))
+    else:
+        _log.info("event not routed", **fields)
 
 
 def _accepted(scripts: Sequence[Script], accepted: Sequence[Accepted]) -> web.Response:

@@ -10,25 +10,19 @@ import asyncio
 import codecs
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from mediator.model.attempts import Attempt
 from mediator.model.deliveries import Delivery
 from mediator.runners.live import Live
 from mediator.web.documents import attempt_document, document
 from mediator.web.services import Services
+from mediator.web.streams import Event
 
 BEAT = 10.0
-"""Seconds of silence after which a sign of life is sent, and the store is looked at again."""
+"""Seconds of silence after which a sign of life is sent."""
+LOOK = 1.0
+"""Seconds after which the store is looked at again for what another mediator runs."""
 _decoder = codecs.getincrementaldecoder("utf-8")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One server-sent event."""
-
-    name: str
-    data: dict[str, Any]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -84,6 +78,7 @@ class Following:
         Raises `StoreUnavailable` or `NotFound`.
         """
         store, idle = self._services.store, self._services.idle
+        silent = 0.0
         with self._services.live.follow(self._id) as news, store.notices.watch(self._id) as ended:
             while True:
                 news.clear()
@@ -99,8 +94,15 @@ class Following:
                         return
                 if idle.is_set():
                     return
-                if not await _any(news, ended, idle, seconds=BEAT):
+                look = min(self._patience(), BEAT - silent)
+                silent = 0.0 if await _any(news, ended, idle, seconds=look) else silent + look
+                if silent >= BEAT:
                     yield None
+                    silent = 0.0
+
+    def _patience(self) -> float:
+        """Who shares the store sees what others run only by looking."""
+        return BEAT if self._services.store.alone or self._runs_here() else LOOK
 
     def _runs_here(self) -> bool:
         """The store knows nothing new of an attempt that runs here."""

@@ -21,14 +21,19 @@ async def livez(request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """200 when work can be taken and done, else 503 with what is wrong."""
     services = request.app[SERVICES]
-    if services.draining:
-        return _answer({"mediator": "it is shutting down"})
-    found = await look(services)
     broken = [s for s in services.scripts.catalog.scripts.values() if not s.ready]
-    return _answer(
-        {name: wrong for name, wrong in found.items() if wrong},
-        {script.name: script.problem for script in broken},
-    )
+    wrong = await unready(services)
+    if services.draining:
+        return _answer(wrong)
+    return _answer(wrong, {script.name: script.problem for script in broken})
+
+
+async def unready(services: Services) -> dict[str, str]:
+    """What keeps it from working: the part and the reason."""
+    if services.draining:
+        return {"mediator": "it is shutting down"}
+    found = await look(services)
+    return {name: wrong for name, wrong in found.items() if wrong}
 
 
 async def look(services: Services) -> dict[str, str]:

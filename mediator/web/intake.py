@@ -6,10 +6,11 @@ Nothing is answered with success before the store has committed it.
 from __future__ import annotations
 
 from aiohttp import web
+from structlog.contextvars import bind_contextvars
 
 from mediator.catalog.scripts import Script
-from mediator.errors import Forbidden, MediatorError, NotFound, NotReady
-from mediator.web.admission import tell_refused
+from mediator.errors import Forbidden, NotFound, NotReady
+from mediator.web.admission import handing_over
 from mediator.web.answers import Answerer
 from mediator.web.arriving import Arrival, Sender, arrive
 from mediator.web.handover import read_preference
@@ -18,13 +19,10 @@ from mediator.web.services import SERVICES, Services
 from mediator.web.trying import checked, is_only_checked, is_word
 
 
+@handing_over
 async def hand_over(request: web.Request) -> web.StreamResponse:
-    """Take one delivery, or refuse it and tell why."""
-    try:
-        return await take(request, await arrive(request))
-    except MediatorError as error:
-        tell_refused(request, error)
-        raise
+    """Take one delivery, or refuse it."""
+    return await take(request, await arrive(request))
 
 
 async def take(request: web.Request, arrival: Arrival) -> web.StreamResponse:
@@ -34,6 +32,7 @@ async def take(request: web.Request, arrival: Arrival) -> web.StreamResponse:
     if not script.takes_deliveries:
         raise NotReady(f"The script {script.name} is not ready: {script.problem}")
     ticket = await arrival.ticket(script.policy.roots)
+    bind_contextvars(script=script.name, ticket_id=ticket.id)
     button = arrival.is_test(ticket)
     test = button or is_word(script, arrival.call.arguments)
     if test and is_only_checked(script):
@@ -49,6 +48,7 @@ async def take(request: web.Request, arrival: Arrival) -> web.StreamResponse:
         idempotency_key=arrival.idempotency_key,
     )
     accepted = await keep(services, new)
+    bind_contextvars(delivery_id=accepted.id)
     return await Answerer(services, request, script, test).answer(new, accepted, preference)
 
 

@@ -50,6 +50,7 @@ def new_delivery(
         interactive=patience is not None,
         expires=None if patience is None else now + patience,
         deduplicate_since=now - window if window and patience is None else None,
+        trace=arrival.trace,
     )
 
 

@@ -18,9 +18,9 @@ from urllib.parse import parse_qsl, quote
 import uuid_utils
 from aiohttp import web
 
-from mediator.errors import BadRequest, Draining, MediatorError, NotFound
+from mediator.errors import BadRequest, Draining, NotFound
 from mediator.settings.tree import Role
-from mediator.web.admission import tell_refused
+from mediator.web.admission import handing_over, trace_of
 from mediator.web.arriving import Arrival, Sender
 from mediator.web.handover import Call, check_length, read_body, read_query
 from mediator.web.intake import take
@@ -31,13 +31,10 @@ _TICKET, _EVENT, _ARGUMENTS = "ticket_info", "event", "arguments"
 _MOST_FIELDS = 20
 
 
+@handing_over
 async def migrate(request: web.Request) -> web.StreamResponse:
-    """Take one delivery the old way, or refuse it and tell why."""
-    try:
-        return await take(request, await _arrive(request))
-    except MediatorError as error:
-        tell_refused(request, error)
-        raise
+    """Take one delivery the old way, or refuse it."""
+    return await take(request, await _arrive(request))
 
 
 async def _arrive(request: web.Request) -> Arrival:
@@ -57,6 +54,7 @@ async def _arrive(request: web.Request) -> Arrival:
         idempotency_key=request.headers.get("Idempotency-Key", "")[:200] or uuid_utils.uuid4().hex,
         call=call if fields is None else _call(call, fields),
         body=sent if fields is None else _ticket(fields),
+        trace=trace_of(request),
     )
 
 

@@ -17,6 +17,7 @@ from mediator.web.documents import (
     Problem,
     ScriptDocument,
     ScriptList,
+    StatusDocument,
 )
 from mediator.web.searching import LARGEST_PAGE
 
@@ -31,6 +32,7 @@ DOCUMENTS = (
     Problem,
     ScriptDocument,
     ScriptList,
+    StatusDocument,
 )
 
 
@@ -278,6 +280,14 @@ OPERATIONS = (
         summary="One script.",
         parameters=(_NAME,),
         answers={200: ScriptDocument, 404: Problem, **_LOOK},
+        security="token",
+    ),
+    Operation(
+        method="get",
+        path="/v1/status",
+        name="showStatus",
+        summary="The mediator at a glance.",
+        answers={200: StatusDocument, **_LOOK},
         security="token",
     ),
     Operation(

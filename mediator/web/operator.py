@@ -8,7 +8,9 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
+from mediator.model.deliveries import Delivery
 from mediator.settings.tree import Role
+from mediator.tracing.context import traced
 from mediator.web.documents import (
     DeliveryList,
     ScriptList,
@@ -16,7 +18,7 @@ from mediator.web.documents import (
     script_document,
 )
 from mediator.web.searching import read_search
-from mediator.web.services import SERVICES
+from mediator.web.services import SERVICES, Holder
 from mediator.web.tokens import require
 
 _log = structlog.get_logger()
@@ -48,23 +50,35 @@ async def show_delivery(request: web.Request) -> web.Response:
 async def retry_delivery(request: web.Request) -> web.Response:
     """Make a delivery due now, with a fresh budget."""
     holder = require(request, Role.OPERATOR)
+    return _json(document(await retry(request, holder)))
+
+
+async def retry(request: web.Request, holder: Holder) -> Delivery:
+    """What `holder` asks for, who may. Raises `NotFound` or `Conflict`."""
     services = request.app[SERVICES]
     delivery = await services.store.retry(request.match_info["id"], now=services.clock.now())
-    _log.info("delivery retried", delivery_id=delivery.id, script=delivery.script, by=holder.name)
-    return _json(document(delivery))
+    _log.info("delivery retried", **_named(delivery), by=holder.name)
+    return delivery
 
 
 async def cancel_delivery(request: web.Request) -> web.Response:
     """End a pending delivery; stop a running one."""
     holder = require(request, Role.OPERATOR)
+    return _json(document(await cancel(request, holder)))
+
+
+async def cancel(request: web.Request, holder: Holder) -> Delivery:
+    """What `holder` asks for, who may. Raises `NotFound` or `Conflict`."""
     services = request.app[SERVICES]
     delivery = await services.store.cancel(
         request.match_info["id"],
         now=services.clock.now(),
         reason=f"cancelled by {holder.name}",
     )
-    _log.info("delivery cancelled", delivery_id=delivery.id, script=delivery.script, by=holder.name)
-    return _json(document(delivery))
+    _log.info(
+        "delivery cancelled", **_named(delivery), by=holder.name, running=not delivery.state.ended
+    )
+    return delivery
 
 
 async def list_scripts(request: web.Request) -> web.Response:
@@ -80,6 +94,16 @@ async def show_script(request: web.Request) -> web.Response:
     require(request, Role.VIEWER)
     script = request.app[SERVICES].scripts.catalog.find(request.match_info["name"])
     return _json(script_document(script))
+
+
+def _named(delivery: Delivery) -> dict[str, str | None]:
+    """The ids by which its other log lines are found."""
+    return {
+        "delivery_id": delivery.id,
+        "ticket_id": delivery.ticket.id,
+        "script": delivery.script,
+        **traced(delivery.trace),
+    }
 
 
 def _json(model: BaseModel) -> web.Response:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from contextlib import aclosing
-
-import structlog
 from aiohttp import web
 
-from mediator.errors import BadRequest, NotFound, StoreUnavailable
+from mediator.errors import BadRequest, NotFound
 from mediator.model.attempts import Attempt
 from mediator.model.deliveries import Delivery
 from mediator.runners.live import Live
 from mediator.settings.tree import Role
 from mediator.web.documents import OutputDocument, text_of
-from mediator.web.following import Event, Following
+from mediator.web.following import Following
 from mediator.web.services import SERVICES
+from mediator.web.streams import CONTENT_TYPE as _STREAM
+from mediator.web.streams import stream
 from mediator.web.tokens import require
 
-_log = structlog.get_logger()
-_STREAM = "text/event-stream"
 _FOLLOW = {"": True, "true": True, "false": False}
-_PATIENCE = 30.0
-"""Seconds a reader may leave what was sent to it unread."""
 
 
 async def show_output(request: web.Request) -> web.StreamResponse:
@@ -31,14 +24,14 @@ async def show_output(request: web.Request) -> web.StreamResponse:
     require(request, Role.VIEWER)
     services = request.app[SERVICES]
     follow = _follow(request)
-    asked = _number(request)
+    asked = number_of(request)
     delivery = await services.store.find(request.match_info["id"])
-    attempt = _attempt(delivery, asked)
+    attempt = attempt_of(delivery, asked)
     if follow:
         first = 1 if attempt is None else attempt.number
-        return await _stream(request, Following(services, delivery.id, first=first))
+        return await stream(request, Following(services, delivery.id, first=first).events())
     live = None if attempt is None else services.live.find(delivery.id, attempt.number)
-    shown = _document(delivery, attempt, live)
+    shown = output_document(delivery, attempt, live)
     if "text/plain" in request.headers.get("Accept", ""):
         return web.Response(text=shown.stdout + shown.stderr)
     return web.Response(text=shown.model_dump_json(), content_type="application/json")
@@ -52,7 +45,8 @@ def _follow(request: web.Request) -> bool:
     return wanted and request.method != "HEAD"
 
 
-def _number(request: web.Request) -> int | None:
+def number_of(request: web.Request) -> int | None:
+    """The attempt that is asked for. Raises `BadRequest`."""
     value = request.query.get("attempt")
     if value is None:
         return None
@@ -61,8 +55,8 @@ def _number(request: web.Request) -> int | None:
     return int(value)
 
 
-def _attempt(delivery: Delivery, number: int | None) -> Attempt | None:
-    """That attempt, the latest by default; None when there is none yet."""
+def attempt_of(delivery: Delivery, number: int | None) -> Attempt | None:
+    """That attempt, the latest by default; None when there is none yet. Raises `NotFound`."""
     if number is None:
         return delivery.attempts[-1] if delivery.attempts else None
     found = [attempt for attempt in delivery.attempts if attempt.number == number]
@@ -71,16 +65,19 @@ def _attempt(delivery: Delivery, number: int | None) -> Attempt | None:
     return found[0]
 
 
-def _document(delivery: Delivery, attempt: Attempt | None, live: Live | None) -> OutputDocument:
+def output_document(
+    delivery: Delivery, attempt: Attempt | None, live: Live | None
+) -> OutputDocument:
+    """What the attempt has written: what is held of it while it runs here, else what is stored."""
     texts = {"stdout": "", "stderr": ""}
     sizes = dict.fromkeys(texts, 0)
-    for stream in texts:
+    for name in texts:
         if live is not None:
-            held = b"".join(piece.data for piece in live.since(0) if piece.stream == stream)
-            texts[stream], sizes[stream] = text_of(held), live.sizes[stream]
+            held = b"".join(piece.data for piece in live.since(0) if piece.stream == name)
+            texts[name], sizes[name] = text_of(held), live.sizes[name]
         elif attempt is not None:
-            output = attempt.stdout if stream == "stdout" else attempt.stderr
-            texts[stream], sizes[stream] = text_of(output.kept), output.size
+            output = attempt.stdout if name == "stdout" else attempt.stderr
+            texts[name], sizes[name] = text_of(output.kept), output.size
     return OutputDocument(
         delivery=delivery.id,
         state=delivery.state,
@@ -91,32 +88,3 @@ def _document(delivery: Delivery, attempt: Attempt | None, live: Live | None) ->
         stderr=texts["stderr"],
         stderr_bytes=sizes["stderr"],
     )
-
-
-async def _stream(request: web.Request, following: Following) -> web.StreamResponse:
-    """Server-sent events until there are no more, or nobody reads them."""
-    response = web.StreamResponse(
-        headers={"Content-Type": _STREAM, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    )
-    response.force_close()  # the end of the stream is the end of the connection
-    try:
-        await response.prepare(request)
-        async with aclosing(following.events()) as events:
-            async for event in events:
-                async with asyncio.timeout(_PATIENCE):
-                    await response.write(_sent(event))
-    except ConnectionResetError:
-        pass  # the reader has gone
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
-    except (StoreUnavailable, NotFound) as error:
-        _log.warning("output not followed any further", path=request.path, reason=str(error))
-    return response
-
-
-def _sent(event: Event | None) -> bytes:
-    """As https://html.spec.whatwg.org/multipage/server-sent-events.html wants it."""
-    if event is None:
-        return b":\n\n"
-    return f"event: {event.name}\ndata: {json.dumps(event.data)}\n\n".encode()

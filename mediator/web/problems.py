@@ -7,18 +7,27 @@ from http import HTTPStatus
 
 import structlog
 from aiohttp import web
+from structlog.contextvars import get_contextvars
 
 from mediator.errors import MediatorError, TooLarge, TooSlow, Unauthenticated
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = structlog.get_logger()
+TOLD = web.RequestKey("told", bool)
+"""That the log already says why this request is not answered with success."""
 
 
 def problem(status: int, detail: str, *, retry_after: int | None = None) -> web.Response:
     """A problem document; `retry_after` in seconds where another try is worth it."""
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return web.json_response(
-        {"title": HTTPStatus(status).phrase, "status": int(status), "detail": detail},
+        {
+            "title": HTTPStatus(status).phrase,
+            "status": int(status),
+            "detail": detail,
+            # As the log lines of this request have it.
+            "request_id": get_contextvars().get("request_id", ""),
+        },
         status=status,
         content_type="application/problem+json",
         headers=headers,
@@ -43,8 +52,13 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except MediatorError as error:
-        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log.warning("request failed", path=request.path, reason=error.detail)
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and TOLD not in request:
+            _log.warning(
+                "request failed",
+                path=request.path[:200],
+                status=int(error.status),
+                reason=error.detail,
+            )
         return problem_of(error)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
@@ -54,7 +68,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             response.headers["Allow"] = error.headers["Allow"]
         return response
     except Exception:  # noqa: BLE001 - the caller gets a sentence, the log gets the rest
-        _log.exception("request crashed", path=request.path)
+        _log.exception("request crashed", path=request.path[:200])
         return problem(500, "The mediator failed on this request; its log says why.")
 
 

@@ -19,7 +19,9 @@ from mediator.runners.live import LiveOutputs
 from mediator.settings.secrets import Secret
 from mediator.settings.tree import Role
 from mediator.storage.port import DeliveryStore
+from mediator.tracing.port import NoTracer, Tracer
 from mediator.web.bounds import Bounds
+from mediator.web.recent import Recent
 
 Check = Callable[[], Awaitable[str]]
 """Looks at one part; returns what is wrong with it, or nothing."""
@@ -66,6 +68,10 @@ class Services:
     """which scripts an event goes to that names none"""
     live: LiveOutputs = field(default_factory=LiveOutputs)
     """what running attempts have written so far"""
+    tracer: Tracer = field(default_factory=NoTracer)
+    """records spans"""
+    recent: Recent = field(default_factory=Recent)
+    """what was taken and done lately"""
     body_seconds: float = 60.0
     """how long a ticket may take to arrive"""
     draining: bool = False

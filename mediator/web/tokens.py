@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 from aiohttp import web
 
 from mediator.errors import Forbidden, MediatorError, Unauthenticated
 from mediator.settings.tree import Role
+from mediator.web.problems import TOLD
 from mediator.web.services import SERVICES, Holder
 
 _log = structlog.get_logger()
@@ -24,6 +27,7 @@ def require(request: web.Request, role: Role) -> Holder:
     try:
         return _require(request, role)
     except MediatorError as error:
+        request[TOLD] = True
         _log.warning(
             "request refused",
             method=request.method,
@@ -37,7 +41,7 @@ def require(request: web.Request, role: Role) -> Holder:
 
 def _require(request: web.Request, role: Role) -> Holder:
     holder = _identify(request)
-    if holder.role not in _MAY[role]:
+    if not may(holder, role):
         raise Forbidden(
             f"The token {holder.name} has the role {holder.role}; this needs the role {role}."
         )
@@ -57,8 +61,19 @@ def _identify(request: web.Request) -> Holder:
             "This needs a bearer token: send Authorization: Bearer TOKEN.", reason="token"
         )
     token = sent[len(_SCHEME) :].strip()
+    holder = holder_of(token, holders)
+    if holder is None:
+        raise Unauthenticated("The bearer token is not one of auth.tokens.", reason="token")
+    return holder
+
+
+def holder_of(token: str, holders: Iterable[Holder]) -> Holder | None:
+    """Who holds this token."""
     # Every token is compared, so that the time says nothing about which one came close.
     found = [holder for holder in holders if holder.secret.matches(token)]
-    if not found:
-        raise Unauthenticated("The bearer token is not one of auth.tokens.", reason="token")
-    return found[0]
+    return found[0] if found else None
+
+
+def may(holder: Holder, role: Role) -> bool:
+    """Whether the holder has at least `role`."""
+    return holder.role in _MAY[role]

@@ -176,8 +176,8 @@ async def test_a_dead_dispatcher_takes_the_daemon_with_it(tmp_path: Path) -> Non
         assert children
         (tmp_path / "die").touch()
         assert mediator.wait() == 1
-        (line,) = mediator.events("dispatcher died")
-        assert line["level"] == "error"
+        (line,) = mediator.events("part died")
+        assert (line["level"], line["part"]) == ("error", "dispatcher")
         assert "mediator: the dispatcher died" in mediator.log()
         psutil.wait_procs(children, timeout=30)
         assert not [child for child in children if child.is_running()]

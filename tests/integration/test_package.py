@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.mediator import REPOSITORY, SHIM
 
 
-def test_the_wheel_brings_the_shim_and_the_migrations_along(tmp_path: Path) -> None:
+def test_the_wheel_brings_along_what_is_no_module(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=REPOSITORY,
@@ -23,4 +23,6 @@ def test_the_wheel_brings_the_shim_and_the_migrations_along(tmp_path: Path) -> N
     assert "mediator/storage/migrations/env.py" in names
     assert "mediator/storage/migrations/versions/v0001_deliveries.py" in names
     assert "mediator/runners/launcher.py" in names
+    for name in ("templates/base.html", "static/console.css", "static/console.js"):
+        assert f"mediator/web/console/{name}" in names
     assert not any(name.startswith(("tests/", "docs/")) for name in names)

@@ -240,3 +240,21 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))' "$bash" "$BATS_TEST_
     [[ $said == "securechange-shim: notify: the mediator does not accept key securechange: HTTP 401" ]]
     [[ ! -e $received/2.json ]]
 }
+
+@test "the trace that the environment names is passed on" {
+    local parent=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+    call TRACEPARENT="$parent" TRACESTATE='rojo=1,congo=t61 x' <"$samples/trigger_test.xml"
+    ((status == 0))
+    [[ $(field 1 'request["headers"]["traceparent"], request["headers"]["tracestate"]') == "('$parent', 'rojo=1,congo=t61 x')" ]]
+}
+
+@test "what is no trace is not sent, and nothing can be smuggled in by it" {
+    local parent number=0 good=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+    for parent in '' none "$good"$'\r\nX-Evil: 1' "${good^^}" "x$good"; do
+        call TRACEPARENT="$parent" TRACESTATE=a=1 <"$samples/trigger_test.xml"
+        ((status == 0 && ++number))
+        [[ $(field "$number" '[n for n in request["headers"] if n.startswith("trace") or "evil" in n]') == '[]' ]]
+    done
+    call TRACEPARENT="$good" TRACESTATE=$'a=1\r\nX-Evil: 1' <"$samples/trigger_test.xml"
+    [[ $(field "$((number + 1))" '[n for n in request["headers"] if n.startswith("trace") or "evil" in n]') == "['traceparent']" ]]
+}

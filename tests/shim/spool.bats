@@ -491,3 +491,11 @@ PYTHON
     ((status == 78))
     [[ $(<"$out") == *"the spool $spool is no directory" ]]
 }
+
+@test "a kept ticket is not sent as a part of another call's trace" {
+    keep one
+    call_up TRACEPARENT=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 < <(printf 'two')
+    ((status == 0))
+    [[ $(bodies) == $'two\none' ]]
+    [[ $(field 1 '"traceparent" in request["headers"]') == True && $(field 2 '"traceparent" in request["headers"]') == False ]]
+}

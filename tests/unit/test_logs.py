@@ -24,7 +24,7 @@ def restored() -> Iterator[None]:
 
 def crash(ticket: str) -> None:
     if ticket:
-        raise ValueError("it broke")
+        raise ValueError("it broke \x1b[0m")
 
 
 @pytest.mark.parametrize("as_json", [True, False], ids=["json", "console"])
@@ -61,6 +61,28 @@ def test_no_value_makes_a_line_of_its_own_on_a_console(capsys: pytest.CaptureFix
     logs.configure(level="info", as_json=False)
     structlog.get_logger().warning("refused", script="evil\n2026-01-01 [info] all is well")
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "console"])
+@pytest.mark.parametrize("library", [True, False], ids=["a library", "ours"])
+def test_no_value_does_anything_to_a_terminal_or_a_shipper(
+    capsys: pytest.CaptureFixture[str], *, as_json: bool, library: bool
+) -> None:
+    logs.configure(level="info", as_json=as_json)
+    evil = "evil\x1b[2J\x9b1m\u202e\u2028\x00\r\n\udcff" + "x" * 100_000
+    try:
+        crash(evil)
+    except ValueError:
+        if library:
+            logging.getLogger("library").exception(evil)
+        else:
+            structlog.get_logger().exception("broken", script=evil, parts=[evil[:20]])
+    written = capsys.readouterr().err
+    assert written.replace("\n", "").isprintable()
+    assert len(written) < 10_000
+    if as_json:
+        (line,) = written.splitlines()
+        assert json.loads(line)["level"] == "error"
 
 
 def test_what_matters_less_than_the_level_is_not_written(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -75,7 +76,10 @@ class Environments:
             wanted = self._wanted.setdefault(need, Wanted(need=need))
             if wanted.task is None and not await self._is_there(wanted):
                 name = f"environment-{len(self._wanted)}"
-                wanted.task = asyncio.create_task(self._obtain(wanted), name=name)
+                # Built for whoever needs it, not only for the attempt that noticed.
+                wanted.task = asyncio.create_task(
+                    self._obtain(wanted), name=name, context=Context()
+                )
         for need in waiting:
             self._wanted[need].again.set()
 

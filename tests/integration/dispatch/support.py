@@ -6,10 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from mediator.dispatch.attempt import AttemptMaker
 from mediator.dispatch.dispatcher import Dispatcher
+from mediator.dispatch.housekeeping import LEASE
 from mediator.dispatch.slots import Slots
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
@@ -157,6 +159,14 @@ class House:
             return self.runner.running[key]
 
         await eventually(running, until=lambda n: n == count)
+
+    async def watched(self, time: timedelta) -> None:
+        """Time passes, as seen by a dispatcher that looks again and again meanwhile."""
+        step = LEASE / 4
+        for _ in range(time // step):
+            self.clock.later(step.total_seconds())
+            looks = self.store.calls["held"]
+            await self.until(lambda looks=looks: self.store.calls["held"] > looks + 1)  # type: ignore[misc]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async def look() -> bool:

@@ -85,7 +85,7 @@ async def test_an_attempt_that_another_has_taken_over_is_stopped(house: House) -
     delivery_id = await house.accept()
     await house.until_running(1)
     other = Desk(house.store, owner="there", now=NOW + 10 * LEASE)
-    await house.store.recover("there", now=other.now)
+    await other.recover()
     house.scripts.catalog = Scripts.of().catalog
     (taken,) = await other.claim()
     house.store.away = {"recover"}  # of one file there is only one holder
@@ -99,7 +99,7 @@ async def test_a_delivery_that_comes_back_while_its_old_attempt_ends(house: Hous
     house.begin()
     delivery_id = await house.accept()
     await house.until_running(1)
-    await house.store.recover("there", now=NOW + 2 * LEASE)
+    await Desk(house.store, now=NOW).recover(crashed=True)
     house.clock.later(3 * LEASE.total_seconds())
     house.store.notices.work()
     await house.until(lambda: len(house.runner.runs) == 2)
@@ -151,7 +151,7 @@ async def test_a_fault_in_the_mediator_loses_one_attempt_which_is_put_back(
     monkeypatch.setattr(attempt_module, "judge", judge)
     other = await house.accept("b.py")
     await house.until_state(other, "succeeded")
-    house.clock.later(2 * LEASE.total_seconds())
+    await house.watched(2 * LEASE)
     found = await house.until_state(delivery_id, "succeeded")
     assert [attempt.outcome for attempt in found.attempts] == [Outcome.LOST, Outcome.OK]
 

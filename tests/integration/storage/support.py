@@ -116,6 +116,12 @@ class Desk:
         await self.finish(claim, verdict, ended)
         return claim.delivery.id
 
+    async def recover(self, *, crashed: bool = False) -> int:
+        """Put back what runs and whose lease is over, or all of it: `crashed`."""
+        held = await self.store.held()
+        lost = [item for item in held if crashed or (item.lease and item.lease < self.now)]
+        return len(await self.store.recover(lost, now=self.now))
+
     async def find(self, delivery_id: str) -> Delivery:
         return await self.store.find(delivery_id)
 

@@ -51,7 +51,7 @@ async def test_a_lost_attempt_is_counted_and_so_is_the_end_that_it_leads_to(
         assert ended(metrics, "dead") == 0
         await desk.claim()
         desk.later(2 * LEASE.total_seconds())
-        await desk.store.recover("there", now=desk.now)
+        await desk.store.recover(await desk.store.held(), now=desk.now)
         assert lost(metrics) == losses
         assert value(metrics, "mediator_deliveries_recovered_total") == losses
     assert await desk.state(delivery_id) is State.DEAD

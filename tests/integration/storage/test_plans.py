@@ -86,7 +86,8 @@ async def _keep_house(desk: Desk) -> object:
     claims = await desk.claim(slots=3)
     await desk.store.renew("here", [c.delivery.id for c in claims], lease=desk.now)
     await desk.store.expire(now=desk.now)
-    return await desk.store.recover("there", now=desk.now)
+    await desk.store.hasten({"a.py": desk.now}, now=desk.now)
+    return await desk.recover(crashed=True)
 
 
 async def _next_due(desk: Desk) -> object:
@@ -171,6 +172,20 @@ async def test_the_census_walks_through_the_index_of_each_state_and_nothing_else
         "SCAN deliveries USING INDEX ix_deliveries_dead",
         "SCAN deliveries USING COVERING INDEX ix_deliveries_ended",
     ]
+
+
+async def test_summaries_read_as_much_of_an_index_as_they_tell(spied: tuple[Desk, Spy]) -> None:
+    desk, spy = spied
+    store = desk.store
+    await store.ends(since=START, until=START + SECOND, step=SECOND)
+    assert "COVERING INDEX ix_deliveries_ended (state=? AND ended>? AND ended<?)" in spy.plans()[0]
+    spy.statements.clear()
+    await store.recent(["a.py"], most=5)
+    assert spy.plans() == ["SEARCH deliveries USING INDEX ix_deliveries_script (script=?)"]
+    spy.statements.clear()
+    await store.pulse()
+    await store.place(START)
+    assert not any("B-TREE" in line for line in spy.plans())
 
 
 async def test_what_goes_is_found_in_the_order_of_ends(spied: tuple[Desk, Spy]) -> None:

@@ -11,6 +11,7 @@ from mediator.errors import KeyReused, NotFound
 from mediator.model.attempts import Ended, Outcome, Output
 from mediator.model.deliveries import Accepted, Repeat, State, TicketFields
 from mediator.storage.port import DeliveryStore
+from mediator.tracing.context import TraceContext
 from tests.integration.storage.support import (
     DEAD,
     FAILED,
@@ -33,17 +34,18 @@ async def test_a_delivery_is_found_as_it_was_handed_over(store: DeliveryStore) -
         variables={"SCW_EVENT": "ADVANCE", "SCW_ODD": "\udcfe"},
         ticket=TicketFields(id="7", subject="Zugang für Ä", step="Review"),
         body=bytes(range(256)) * 100,
+        trace=TraceContext(trace_id="a" * 32, span_id="b" * 16, flags="01", state="c=d"),
     )
     accepted = await store.accept(handed)
     assert accepted == Accepted(id=handed.id, repeat=Repeat.NEW)
     found = await store.find(handed.id)
     assert (found.script, found.event, found.arguments) == ("a.py", "ADVANCE", ODD_ARGUMENTS)
     assert dict(found.variables) == handed.variables
-    assert found.ticket == handed.ticket
+    assert (found.ticket, found.trace) == (handed.ticket, handed.trace)
     assert (found.state, found.attempts, found.attempts_made) == (State.PENDING, (), 0)
     assert found.received == found.due == found.budget_start == START, "to the microsecond"
     claim = (await Desk(store).claim())[0]
-    assert claim.body == handed.body
+    assert (claim.body, claim.delivery.trace) == (handed.body, handed.trace)
 
 
 async def test_an_empty_body_is_a_body(desk: Desk) -> None:
@@ -411,7 +413,7 @@ class TestRecording:
         await desk.accept()
         (lost,) = await desk.claim()
         other = Desk(desk.store, owner="there", now=desk.now + 100 * SECOND)
-        await desk.store.recover("there", now=other.now)
+        await other.recover()
         (taken,) = await other.claim()
         assert await desk.finish(lost) is None
         assert await desk.state(lost.delivery.id) is State.RUNNING

@@ -6,7 +6,7 @@ import os
 
 from mediator.model.census import Waiting
 from mediator.model.deliveries import Fate, State
-from tests.integration.storage.support import DEAD, LEASE, SECOND, START, SUCCEEDED, Desk, again
+from tests.integration.storage.support import DEAD, SECOND, START, SUCCEEDED, Desk, again
 
 
 async def test_an_empty_store_has_nothing_to_count(desk: Desk) -> None:
@@ -76,7 +76,7 @@ async def test_what_was_lost_is_told_with_what_became_of_it(desk: Desk) -> None:
     stopped = await desk.accept("b.py")
     await desk.claim()
     await desk.store.cancel(stopped, now=desk.now, reason="by ops")
-    fates = await desk.store.recover("there", now=desk.now + 2 * LEASE)
+    fates = await desk.store.recover(await desk.store.held(), now=desk.now)
     assert {fate.id: (fate.script, fate.event, fate.state) for fate in fates} == {
         kept: ("a.py", "CREATE", State.PENDING),
         stopped: ("b.py", "ADVANCE", State.CANCELLED),

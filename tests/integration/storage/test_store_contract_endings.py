@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +12,7 @@ from mediator.errors import Conflict
 from mediator.model.attempts import Ended, Outcome
 from mediator.model.deliveries import State, Verdict
 from mediator.storage.leases import MOST_LOSSES
-from mediator.storage.port import DeliveryStore
+from mediator.storage.port import DeliveryStore, Held
 from tests.integration.storage.support import (
     DEAD,
     LEASE,
@@ -29,7 +30,7 @@ class TestLosses:
         delivery_id = await desk.accept()
         await desk.claim()
         desk.later(1000)
-        assert len(await desk.store.recover("there", now=desk.now)) == 1
+        assert await desk.recover() == 1
         found = await desk.find(delivery_id)
         assert (found.state, found.due) == (State.PENDING, desk.now)
         assert (found.failures, found.losses, found.attempts_made) == (0, 1, 1)
@@ -40,7 +41,8 @@ class TestLosses:
     async def test_what_runs_under_a_lease_stays(self, desk: Desk) -> None:
         await desk.accept()
         await desk.claim()
-        assert len(await desk.store.recover("here", now=desk.now + LEASE)) == 0
+        desk.later(LEASE.total_seconds())
+        assert await desk.recover() == 0
 
     async def test_what_its_owner_did_not_renew_is_put_back(self, desk: Desk) -> None:
         lost, kept = [await desk.accept() for _ in range(2)]
@@ -48,9 +50,33 @@ class TestLosses:
         desk.later(50)
         assert not await desk.store.renew("here", [kept], lease=desk.now + LEASE)
         desk.later(50)
-        assert len(await desk.store.recover("here", now=desk.now)) == 1
+        assert await desk.recover() == 1
         assert await desk.state(lost) is State.PENDING
         assert await desk.state(kept) is State.RUNNING
+
+    async def test_what_was_renewed_since_it_was_seen_stays(self, desk: Desk) -> None:
+        delivery_id = await desk.accept()
+        await desk.claim()
+        seen = await desk.store.held()
+        await desk.store.renew("here", [delivery_id], lease=desk.now + 2 * LEASE)
+        assert not await desk.store.recover(seen, now=desk.now)
+        assert await desk.state(delivery_id) is State.RUNNING
+
+    async def test_what_ended_and_runs_again_since_it_was_seen_stays(self, desk: Desk) -> None:
+        await desk.accept()
+        (first,) = await desk.claim()
+        seen = await desk.store.held()
+        await desk.finish(first, again(desk.now))
+        (second,) = await desk.claim()
+        assert not await desk.store.recover(seen, now=desk.now)
+        assert await desk.finish(second) is State.SUCCEEDED
+
+    async def test_what_runs_is_seen_with_its_owner_and_lease(self, desk: Desk) -> None:
+        delivery_id = await desk.accept()
+        await desk.accept("b.py")
+        await desk.claim(room={"a.py": 1})
+        held = Held(delivery_id=delivery_id, number=1, owner="here", lease=desk.now + LEASE)
+        assert await desk.store.held() == [held]
 
     async def test_a_mediator_that_dies_of_a_delivery_gives_it_up(self, desk: Desk) -> None:
         delivery_id = await desk.accept()
@@ -58,7 +84,7 @@ class TestLosses:
             assert await desk.state(delivery_id) is State.PENDING
             assert len(await desk.claim()) == 1
             desk.later(1000)
-            await desk.store.recover("there", now=desk.now)
+            await desk.recover()
         found = await desk.find(delivery_id)
         assert (found.state, found.ended, found.due) == (State.DEAD, desk.now, None)
         assert f"{MOST_LOSSES} times" in found.last_error
@@ -69,7 +95,7 @@ class TestLosses:
         await desk.claim()
         await desk.store.cancel(delivery_id, now=desk.now, reason="cancelled by ops")
         desk.later(1000)
-        await desk.store.recover("there", now=desk.now)
+        await desk.recover()
         found = await desk.find(delivery_id)
         assert (found.state, found.last_error) == (State.CANCELLED, "cancelled by ops")
 
@@ -84,11 +110,27 @@ class TestLeases:
     async def test_renewing_says_what_is_no_longer_held(self, desk: Desk) -> None:
         delivery_id = await desk.accept()
         await desk.claim()
-        await desk.store.recover("there", now=desk.now + 2 * LEASE)
+        await desk.recover(crashed=True)
         assert set(await desk.store.renew("here", [delivery_id], lease=desk.now)) == {delivery_id}
 
     async def test_nothing_is_renewed_when_nothing_runs(self, store: DeliveryStore) -> None:
         assert not await store.renew("here", [], lease=Desk(store).now)
+
+
+class TestHastening:
+    """After a clock was set back, nothing waits for the time by which it was ahead."""
+
+    async def test_what_is_due_later_than_any_policy_has_it_is_due_now(self, desk: Desk) -> None:
+        far = await desk.accept(at=desk.now + timedelta(hours=2))
+        near = await desk.accept(at=desk.now + 5 * SECOND)
+        other = await desk.accept("b.py", at=desk.now + timedelta(hours=2))
+        latest = {"a.py": desk.now + 10 * SECOND, "b.py": desk.now + timedelta(hours=3)}
+        assert await desk.store.hasten(latest, now=desk.now) == 1
+        due = [(await desk.find(i)).due for i in (far, near, other)]
+        assert due == [desk.now, desk.now + 5 * SECOND, desk.now + timedelta(hours=2)]
+
+    async def test_there_may_be_no_script_at_all(self, desk: Desk) -> None:
+        assert await desk.store.hasten({}, now=desk.now) == 0
 
 
 class TestRetrying:
@@ -217,7 +259,7 @@ async def _finish(desk: Desk, _: str) -> None:
 async def _lose(desk: Desk, delivery_id: str) -> None:
     await desk.claim()
     await desk.store.cancel(delivery_id, now=desk.now, reason="by ops")
-    await desk.store.recover("there", now=desk.now + 1000 * SECOND)
+    await desk.recover(crashed=True)
 
 
 class TestNotices:
@@ -258,7 +300,7 @@ class TestNotices:
             case "cancel":
                 await desk.store.cancel(second, now=desk.now, reason="")
             case "recover":
-                await desk.store.recover("there", now=desk.now)
+                await desk.recover(crashed=True)
         async with asyncio.timeout(10):
             await waiting
         assert first != second

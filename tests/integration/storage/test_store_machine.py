@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,14 +22,18 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
+    run_state_machine_as_test,
 )
 
 from mediator.errors import Conflict
 from mediator.model.deliveries import LEGAL, Claim, NewDelivery, Repeat, State
 from mediator.storage.leases import MOST_LOSSES
-from mediator.storage.port import Search
+from mediator.storage.port import DeliveryStore, Search
+from mediator.storage.postgresql_connection import Server
+from mediator.storage.postgresql_store import PostgresqlStore
 from mediator.storage.store import SqliteStore
 from tests.integration.storage.support import DEAD, LEASE, SUCCEEDED, Desk, again, like, new, ticket
+from tests.support.postgresql import Postgresql
 
 T = TypeVar("T")
 ORDERED = "a.py"
@@ -73,20 +78,22 @@ class StoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._directory = tempfile.TemporaryDirectory()
-        self._runner = asyncio.Runner()
-        self.store = SqliteStore(Path(self._directory.name) / "mediator.db")
+        self._stack = ExitStack()
+        self._runner = self._stack.enter_context(asyncio.Runner())
+        self.store = self.made()
         self.wait(self.store.start())
         self.desk = Desk(self.store, ordered=frozenset({ORDERED}), room=ROOM)
         self.model: dict[str, Known] = {}
+
+    def made(self) -> DeliveryStore:
+        raise NotImplementedError
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
     def teardown(self) -> None:
         self.wait(self.store.close())
-        self._runner.close()
-        self._directory.cleanup()
+        self._stack.close()
 
     def change(self, delivery_id: str, **fields: Any) -> None:
         known = self.model[delivery_id]
@@ -224,8 +231,7 @@ class StoreMachine(RuleBasedStateMachine):
             for known in self.model.values()
             if known.state is State.RUNNING and (crashed or (known.lease and known.lease < now))
         ]
-        owner = "there" if crashed else "here"
-        assert len(self.wait(self.store.recover(owner, now=now))) == len(lost)
+        assert self.wait(self.desk.recover(crashed=crashed)) == len(lost)
         for known in lost:
             losses = known.losses + 1
             state = State.DEAD if losses >= MOST_LOSSES else State.PENDING
@@ -292,10 +298,31 @@ class StoreMachine(RuleBasedStateMachine):
             assert still == ([known.attempts] if known.state is State.RUNNING else [])
 
 
-StoreMachine.TestCase.settings = settings(
-    max_examples=15,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-TestStoreMachine = StoreMachine.TestCase
+class SqliteMachine(StoreMachine):
+    def made(self) -> DeliveryStore:
+        directory = self._stack.enter_context(tempfile.TemporaryDirectory())
+        return SqliteStore(Path(directory) / "mediator.db")
+
+
+class PostgresqlMachine(StoreMachine):
+    server: Postgresql
+
+    def made(self) -> DeliveryStore:
+        return PostgresqlStore(Server(url=self._stack.enter_context(self.server.database())))
+
+
+MACHINES = {"sqlite": SqliteMachine, "postgresql": PostgresqlMachine}
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+def test_a_store_does_what_the_model_does(
+    machine: type[StoreMachine], postgresql: Postgresql
+) -> None:
+    PostgresqlMachine.server = postgresql
+    often = settings(
+        max_examples=15,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(machine, settings=often)

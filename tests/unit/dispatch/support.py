@@ -74,9 +74,18 @@ class Clock:
     """Says what a test says, and moves on only when told."""
 
     time: datetime = field(default=NOW)
+    passed: float = 0.0
 
     def now(self) -> datetime:
         return self.time
 
+    def steady(self) -> float:
+        return self.passed
+
     def later(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+        self.passed += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the clock; no time passes."""
         self.time += timedelta(seconds=seconds)

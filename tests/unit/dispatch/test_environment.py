@@ -11,6 +11,7 @@ import pytest
 from mediator.dispatch import environment as module
 from mediator.dispatch.environment import environment
 from mediator.model.deliveries import TicketFields
+from mediator.tracing.context import TraceContext
 from tests.unit.dispatch.support import delivery, policy
 
 DAEMON = {
@@ -98,3 +99,12 @@ def test_a_host_without_a_time_zone_has_utc(
 def test_a_user_without_an_entry_has_the_root_as_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "getuid", lambda: 3_999_999_999)
     assert environment(delivery(), policy(), number=1, daemon={})["HOME"] == "/"
+
+
+def test_a_trace_is_there_exactly_when_the_attempt_belongs_to_one() -> None:
+    trace = TraceContext(trace_id="a" * 32, span_id="b" * 16, flags="01", state="c=d")
+    stated = {"TRACEPARENT": "lie", "TRACESTATE": "lie"}
+    made_ = environment(delivery(), policy(env=stated), number=3, daemon=DAEMON, trace=trace)
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    assert made_ == {**BASICS, **OWN, "TRACEPARENT": parent, "TRACESTATE": "c=d"}
+    assert made({**DAEMON, **stated}) == {**BASICS, **OWN}

@@ -73,6 +73,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
             "1",
             "MEDIATOR_ZONK__X: there is no section zonk; "
             "known are http, scripts, environments, store, retention, auth, dispatch, log, "
+            "tracing, "
             "routes, policies.",
             id="a section like no other",
         ),

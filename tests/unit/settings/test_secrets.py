@@ -91,7 +91,7 @@ def test_a_file_open_to_every_user_is_refused(tmp_path: Path, mode: int) -> None
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="does not exist; make it with `mediator new-key"):
+    with pytest.raises(SettingsError, match="does not exist; make one with `mediator new-key"):
         read_secret(tmp_path / "none", key="k")
 
 

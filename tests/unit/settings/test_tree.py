@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from mediator.model.policies import Retry
+from mediator.settings.store_url import postgresql_url
 from mediator.settings.tree import Auth, LogFormat, LogLevel, Role, Settings, SigningKey, Store
 
 
@@ -114,9 +115,16 @@ def test_anchoring_at_a_relative_directory_takes_the_current_one() -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        pytest.param("postgresql://u:pw@h/db", "postgresql:// is not a store", id="another"),
+        pytest.param("mysql://u:pw@h/db", "mysql:// is not a store", id="another"),
+        pytest.param("postgresql://u:pw@h/db", "store.password_file", id="a password"),
+        pytest.param("postgresql+psycopg://u:pw@h/db", "store.password_file", id="as SQLAlchemy"),
+        pytest.param("postgresql://u:pw@h,i/db", "store.password_file", id="several hosts"),
+        pytest.param("postgresql:///db?password=pw@", "store.password_file", id="a parameter"),
+        pytest.param(
+            "postgresql+asyncpg://u@h/db", r"postgresql\+asyncpg:// is not", id="its driver"
+        ),
         pytest.param("sqlite+aiosqlite:///x.db", r"sqlite\+aiosqlite:// is not", id="a driver"),
-        pytest.param("state/mediator.db", "not a URL; write sqlite:///FILE", id="a path"),
+        pytest.param("state/mediator.db", "not a URL; write sqlite:///FILE or post", id="a path"),
         pytest.param("sqlite://", "names no file", id="memory"),
         pytest.param("sqlite:///", "names no file", id="no file"),
         pytest.param("sqlite:///:memory:", "names no file", id="memory by name"),
@@ -134,6 +142,23 @@ def test_a_store_that_does_not_exist_is_refused_without_showing_a_password(
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://mediator@db.example.com/mediator?sslmode=verify-full",
+        "postgresql://mediator@one:5432,two:5433/mediator?target_session_attrs=read-write",
+        "postgresql:///mediator?service=tickets",
+        "postgresql+psycopg://mediator@db/mediator",
+        "postgres://mediator@[::1]:5432/mediator",
+    ],
+)
+def test_a_database_of_postgresql_is_a_store_and_no_file(url: str) -> None:
+    store = Store(url=url, password_file=Path("db.password")).anchored(Path("/etc/mediator"))
+    assert (store.url, store.path) == (url, None)
+    assert store.password_file == Path("/etc/mediator/db.password")
+    assert postgresql_url(url).startswith("postgresql://")
+
+
+@pytest.mark.parametrize(
     "sections",
     [
         pytest.param({"http": {"port": 65536}}, id="a port too large"),
@@ -142,6 +167,7 @@ def test_a_store_that_does_not_exist_is_refused_without_showing_a_password(
         pytest.param({"auth": {"keys": []}}, id="no key"),
         pytest.param({"auth": {"window": "0s"}}, id="no window"),
         pytest.param({"dispatch": {"slots": 0}}, id="no slot"),
+        pytest.param({"store": {"lease": "999ms"}}, id="a lease too short to renew"),
         pytest.param({"policies": {"a/b": {}}}, id="a script name with a slash"),
         pytest.param({"log": {"level": "trace"}}, id="an unknown level"),
     ],

@@ -1,0 +1,1 @@
+"""Where a delivery's work belongs in a larger trace, and the spans that tell of it."""

@@ -1,0 +1,111 @@
+"""The scripts: what they are, whether they can run, and how their deliveries went lately."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from mediator.catalog.scripts import Script
+from mediator.model.deliveries import Delivery, State
+from mediator.storage.port import Search
+from mediator.web.console.charts import Bar, sparkline
+from mediator.web.console.pages import page, pulse_of
+from mediator.web.documents import script_document
+from mediator.web.services import SERVICES
+
+LATELY = 20
+"""Deliveries of a script that are looked at."""
+_LISTED = 10
+"""Of those so many are in the table of a script's own page."""
+_HEIGHT = 16.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """How the latest deliveries of a script went."""
+
+    deliveries: Sequence[Delivery]
+    """newest first"""
+
+    @property
+    def ended(self) -> int:
+        """How many of them have ended and were not cancelled."""
+        return sum(d.state in {State.SUCCEEDED, State.DEAD} for d in self.deliveries)
+
+    @property
+    def succeeded(self) -> int:
+        """How many of those succeeded."""
+        return sum(d.state is State.SUCCEEDED for d in self.deliveries)
+
+    @property
+    def rate(self) -> str:
+        """The share of those, for people."""
+        return f"{self.succeeded / self.ended:.0%}" if self.ended else "none ended yet"
+
+    @property
+    def bars(self) -> list[Bar]:
+        """A small chart."""
+        return sparkline(self.deliveries, room=LATELY, height=_HEIGHT)
+
+
+async def show_scripts(request: web.Request) -> web.Response:
+    """All scripts."""
+    services, pulse = request.app[SERVICES], await pulse_of(request)
+    catalog = services.scripts.catalog
+    recent = await services.store.recent(list(catalog.scripts), most=LATELY)
+    return await page(
+        request,
+        "scripts",
+        pulse=pulse,
+        rows=[
+            (script, Record(deliveries=recent[name])) for name, script in catalog.scripts.items()
+        ],
+        directory=str(catalog.directory),
+        problem=catalog.problem,
+        warnings=catalog.warnings,
+        room=LATELY,
+        height=_HEIGHT,
+    )
+
+
+async def show_script(request: web.Request) -> web.Response:
+    """One script, its policy and its latest deliveries."""
+    services, pulse = request.app[SERVICES], await pulse_of(request)
+    script = services.scripts.catalog.find(request.match_info["name"])
+    deliveries = await services.store.search(Search(script=script.name, limit=LATELY))
+    return await page(
+        request,
+        "script",
+        pulse=pulse,
+        script=script,
+        record=Record(deliveries=deliveries),
+        listed=_LISTED,
+        policy=list(_policy(script)),
+        room=LATELY,
+        height=_HEIGHT,
+    )
+
+
+def _policy(script: Script) -> Iterator[tuple[str, str]]:
+    """Every policy key with its value in force, nested ones with dots."""
+    yield from _flat(script_document(script).policy, "")
+
+
+def _flat(values: dict[str, Any], above: str) -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", _value(value)
+
+
+def _value(value: Any) -> str:
+    if value is None or value in ([], {}):
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, sorted(value, key=str)))
+    return value if isinstance(value, str) else json.dumps(value)
