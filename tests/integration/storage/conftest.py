@@ -22,6 +22,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     else:
         made = PostgresqlStore(Server(url=request.getfixturevalue("database")))
     await made.start()
+    if not made.alone:
+        await made.notices.wait_for_work(60)  # once it listens, it has everybody look again
     yield made
     await made.close()
 
