@@ -7,6 +7,7 @@ wants it. docs/logs.md lists every message. What strangers sent may be in a fiel
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import sys
@@ -36,10 +37,26 @@ def configure(*, level: str, as_json: bool) -> None:
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Unfailing(sys.stderr),
         cache_logger_on_first_use=True,
     )
     _adopt_standard_logging(shared, render, max(number, logging.WARNING))
+
+
+class _Unfailing(structlog.WriteLogger):
+    """Writes lines, and loses them where they cannot be written.
+
+    A full disk, or the reader of a pipe that has gone, costs lines of the log and no ticket: an
+    error here would be one in the middle of whatever told something.
+    """
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def _tracebacks() -> structlog.processors.ExceptionRenderer:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -55,6 +58,20 @@ def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert (told["event"], told["script"], told["n"]) == ("told", 'evil"\n{}', 1)
     assert told["level"] == "info"
     assert told["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("library", [True, False], ids=["a library", "ours"])
+def test_a_log_that_cannot_be_written_disturbs_nobody(
+    monkeypatch: pytest.MonkeyPatch, *, library: bool
+) -> None:
+    with contextlib.suppress(OSError), Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        logs.configure(level="info", as_json=True)
+        told = logging.getLogger("library") if library else structlog.get_logger()
+        for _ in range(1000):  # more than any buffer holds
+            told.warning("a line that is lost")
+        with pytest.raises(OSError, match="No space left"):
+            full.write("as everybody else hears\n")
 
 
 def test_no_value_makes_a_line_of_its_own_on_a_console(capsys: pytest.CaptureFixture[str]) -> None:
