@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Self
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing sends a reset, and what was not sent is thrown away."""
 
 
 class Proxy:
@@ -12,6 +17,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._wires: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.StreamWriter] = set()
         self._going = asyncio.Event()
         self._going.set()
         self.cut_after: bytes | None = None
@@ -43,6 +49,12 @@ class Proxy:
         """Pass on what was held back."""
         self._going.set()
 
+    def reset(self) -> None:
+        """Cut all wires in a moment: either side hears a reset, and what was under way is gone."""
+        for end in self._ends:
+            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            end.transport.abort()
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = asyncio.current_task()
         assert wire is not None
@@ -51,7 +63,13 @@ class Proxy:
         if self.refuses:
             writer.close()
             return
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # nobody is there now
+            writer.close()
+            return
+        ends = {writer, back}
+        self._ends |= ends
         try:
             async with asyncio.TaskGroup() as both:
                 answers = both.create_task(self._relay(there, writer))
@@ -60,6 +78,7 @@ class Proxy:
         except* ConnectionError:  # as either side may end it
             pass
         finally:
+            self._ends -= ends
             writer.close()
             back.close()
 

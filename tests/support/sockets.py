@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _PATIENCE = 60.0
+_STEADY = range(20_000, 32_000)
+"""Below the ports that the kernel gives to clients (net.ipv4.ip_local_port_range)."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,16 @@ class Raw:
         assert "application/problem+json" in self.head, self
         document: dict[str, Any] = json.loads(self.body)
         return document
+
+
+def steady_port() -> int:
+    """A port that nobody takes while its server is away; for one that is killed and started."""
+    while True:
+        port = random.choice(_STEADY)  # noqa: S311 - no secret
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if trial.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
