@@ -34,10 +34,12 @@ def _request(script: str, n: int, size: int) -> bytes:
 class _Sender(asyncio.Protocol):
     """One connection: the next request as soon as the last is answered."""
 
-    def __init__(self, requests: deque[bytes], statuses: Counter[int]) -> None:
+    def __init__(self, requests: deque[bytes], statuses: Counter[int], waits: list[float]) -> None:
         self.done = asyncio.get_running_loop().create_future()
         self._requests = requests
         self._statuses = statuses
+        self._waits = waits
+        self._sent = 0.0
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -54,6 +56,7 @@ class _Sender(asyncio.Protocol):
         if len(self._received) < end + 4 + (int(length[1]) if length else 0):
             return
         self._statuses[int(self._received[9:12])] += 1
+        self._waits.append(time.perf_counter() - self._sent)
         self._received = b""
         self._send()
 
@@ -63,6 +66,7 @@ class _Sender(asyncio.Protocol):
 
     def _send(self) -> None:
         if self._requests:
+            self._sent = time.perf_counter()
             self._transport.write(self._requests.popleft())
         else:
             self.done.set_result(None)
@@ -71,29 +75,42 @@ class _Sender(asyncio.Protocol):
 
 async def _send_all(
     url: str, requests: Sequence[bytes], connections: int
-) -> tuple[float, Counter[int]]:
+) -> tuple[float, Counter[int], list[float]]:
     address = urlsplit(url)
     host, port = str(address.hostname), address.port or 80
     left, statuses = deque(requests), Counter[int]()
+    waits: list[float] = []
     loop = asyncio.get_running_loop()
     start = time.perf_counter()
     senders = [
-        (await loop.create_connection(lambda: _Sender(left, statuses), host, port))[1]
+        (await loop.create_connection(lambda: _Sender(left, statuses, waits), host, port))[1]
         for _ in range(connections)
     ]
     async with asyncio.timeout(_PATIENCE):
         await asyncio.gather(*(sender.done for sender in senders))
-    return time.perf_counter() - start, statuses
+    return time.perf_counter() - start, statuses, waits
 
 
-def _child(url: str, requests: Sequence[bytes], connections: int) -> tuple[float, Counter[int]]:
+def _child(
+    url: str, requests: Sequence[bytes], connections: int
+) -> tuple[float, Counter[int], list[float]]:
     return asyncio.run(_send_all(url, requests, connections))
 
 
 def send(
-    url: str, requests: Sequence[bytes], *, connections: int = 16
+    url: str,
+    requests: Sequence[bytes],
+    *,
+    connections: int = 16,
+    waits: list[float] | None = None,
 ) -> tuple[float, Counter[int]]:
-    """Send all from another process; seconds it took, and how many answers of each status."""
+    """Send all from another process; seconds it took, and how many answers of each status.
+
+    `waits` gets the seconds that each answer took.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        call: Callable[..., tuple[float, Counter[int]]] = _child
-        return pool.apply(call, (url, requests, connections))
+        call: Callable[..., tuple[float, Counter[int], list[float]]] = _child
+        seconds, statuses, waited = pool.apply(call, (url, requests, connections))
+    if waits is not None:
+        waits += waited
+    return seconds, statuses

@@ -40,6 +40,13 @@ autovacuum_naptime = 5s
 log_lock_waits = on
 deadlock_timeout = 200ms
 """
+DURABLE = """
+fsync = on
+full_page_writes = on
+shared_buffers = 128MB
+autovacuum_naptime = 1min
+"""
+"""As PostgreSQL is by itself: what measures wants this, and who tests has no time for it."""
 
 
 def binaries() -> Path:
@@ -55,6 +62,8 @@ class Postgresql:
     """One server."""
 
     home: Path
+    settings: str = ""
+    """lines of postgresql.conf that win over those of the tests"""
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
@@ -77,7 +86,7 @@ class Postgresql:
             cwd=self.home,
         )
         with (self.data / "postgresql.conf").open("a") as file:
-            file.write(_SETTINGS + f"unix_socket_directories = '{self.home}'\n")
+            file.write(f"{_SETTINGS}{self.settings}unix_socket_directories = '{self.home}'\n")
         self.start()
         self.run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
         once(Server(url=self.url(_TEMPLATE)), schema.upgrade)
@@ -143,10 +152,10 @@ class Postgresql:
 
 
 @contextmanager
-def running() -> Iterator[Postgresql]:
-    """A server, until the end."""
-    with tempfile.TemporaryDirectory(prefix="mediator-pg-") as directory:
-        server = Postgresql(Path(directory))
+def running(settings: str = "", *, directory: Path | None = None) -> Iterator[Postgresql]:
+    """A server, until the end; its files in `directory`."""
+    with tempfile.TemporaryDirectory(prefix="mediator-pg-", dir=directory) as home:
+        server = Postgresql(Path(home), settings)
         server.create()
         try:
             yield server
