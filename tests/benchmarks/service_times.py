@@ -36,7 +36,8 @@ from mediator.storage.postgresql_connection import Server
 from mediator.storage.postgresql_notices import CHANNEL
 from mediator.storage.store import _touch as touch
 from tests.benchmarks.load import send, tickets
-from tests.benchmarks.store import HOUR, OK, SUCCEEDED, WAITS, handed
+from tests.benchmarks.store import WAITS
+from tests.benchmarks.store_rates import HOUR, OK, SUCCEEDED, handed
 from tests.support import postgresql
 from tests.support.mediator import Client, Mediator
 from tests.support.scripts import OK as SCRIPT
