@@ -3,7 +3,8 @@
     python -m tests.benchmarks.simulate [--mediators 1 3 30] [--rates 10 100 1000 10000 100000]
                                         [--scripts fast warm cold slow mixed] [--slots 8]
                                         [--cores 2] [--database-cores 4] [--round-trip 0.3]
-                                        [--flush MS] [--times FILE] [--only grid trouble]
+                                        [--flush MS] [--times FILE] [--seed 1]
+                                        [--only grid trouble]
 
 Simulates, event by event, what `docs/scaling.md` describes, with the service times that
 `tests.benchmarks.service_times` measured, or those of `--times`. First a table of rates (events a
@@ -42,7 +43,7 @@ SHORTEST, LONGEST, EVENTS = 60.0, 3600.0, 12_000
 """seconds, and events after which a run says enough"""
 HEAD = (
     "scripts  mediators  events/min |   p50      p95      p99     | grows/min  ended/min"
-    " | slots cores interp. writer db-cpu db-log | breaks first"
+    " | slots interp. cores writer db-cpu db-log | breaks first"
 )
 
 
@@ -134,6 +135,7 @@ def main() -> None:
     parser.add_argument("--round-trip", type=float, default=0.3, help="milliseconds")
     parser.add_argument("--flush", type=float, help="milliseconds; by default as measured")
     parser.add_argument("--times", type=Path, default=MEASURED)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=["grid", "trouble"])
     asked = parser.parse_args()
     times = Times.read(asked.times)
@@ -146,6 +148,7 @@ def main() -> None:
         cores=asked.cores,
         database_cores=asked.database_cores,
         round_trip=asked.round_trip / 1000,
+        seed=asked.seed,
     )
     only = asked.only or ["grid", "trouble"]
     if "grid" in only:
