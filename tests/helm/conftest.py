@@ -18,7 +18,7 @@ _TOOLS = REPOSITORY / ".venv" / "helm"
 
 @pytest.fixture(scope="session")
 def tools() -> Path:
-    """A directory with 3/helm, 4/helm, 4/kubectl and schemas/bin/kubernetes-validate.
+    """A directory with 3/helm, 4/helm, 4/kubectl and schemas/bin/python.
 
     Kept as long as what names them stays as it is; processes that run tests at the same time wait
     for the one that makes it.
