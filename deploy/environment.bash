@@ -59,6 +59,7 @@ environment_works() { # directory: also after the checkout was moved, which comm
 
 make_environment() { # directory, requirements file, other file whose change matters...: installs only what changed
     local directory=$1 requirements=$2 log stamp
+    [[ ! -L $directory ]] || fail "$directory is a link, and what it leads to may be another's: remove the link"
     environment_works "$directory" || {
         need_python
         note "making ${directory##*/} with $REPLY"

@@ -7,7 +7,7 @@ is pending again.
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -137,18 +137,24 @@ class Dispatcher:
         self._last_round = self._clock.steady()
         if not self._house.recovered:
             await self._house.recover()
-        room = await self._fill(attempts)
-        return await self._idle(room)
+        now = self._clock.now()
+        room = await self._fill(attempts, now)
+        return await self._idle(room, after=now)
 
-    async def _idle(self, room: dict[str, int]) -> float:
-        """Until something is due that may start; the rest starts when an attempt has ended."""
+    async def _idle(self, room: dict[str, int], *, after: datetime) -> float:
+        """Until something is due that may start; the rest starts when an attempt has ended.
+
+        `after` is when it was looked before: what has become due since then is not overlooked.
+        """
         if not room or self._slots.free(interactive=False) < 1:
             return _LONGEST_IDLE
-        now = self._clock.now()
-        due = await self._store.next_due(room, after=now)
-        return _LONGEST_IDLE if due is None else min((due - now).total_seconds(), _LONGEST_IDLE)
+        due = await self._store.next_due(room, after=after)
+        if due is None:
+            return _LONGEST_IDLE
+        seconds = (due - self._clock.now()).total_seconds()
+        return min(max(seconds, 0.0), _LONGEST_IDLE)
 
-    async def _fill(self, attempts: asyncio.TaskGroup) -> dict[str, int]:
+    async def _fill(self, attempts: asyncio.TaskGroup, now: datetime) -> dict[str, int]:
         """Start what fits into the free slots; the room that scripts have left."""
         scripts = self._scripts.catalog.scripts
         slots, interactive_slots = (self._slots.free(interactive=kind) for kind in (False, True))
@@ -161,7 +167,6 @@ class Dispatcher:
             limits=limits(scripts),
         )
         if appetite.room and (slots or interactive_slots):
-            now = self._clock.now()
             for claim in await self._store.claim(appetite, now=now, lease=now + self._lease):
                 self._start(attempts, claim, scripts[claim.delivery.script])
         return self._slots.room(scripts)

@@ -17,6 +17,7 @@ from mediator.catalog.scripts import Script
 from mediator.clock import Clock
 from mediator.dispatch.attempt import Stops
 from mediator.dispatch.lapsing import Watch
+from mediator.dispatch.telling import tell_fates
 from mediator.errors import StoreUnavailable
 from mediator.storage.port import DeliveryStore
 
@@ -76,12 +77,13 @@ class Housekeeping:
 
     async def recover(self) -> None:
         """End what is late, and put back what was lost: also what an error here left behind."""
-        await self.store.expire(now=self.clock.now())
+        tell_fates(await self.store.expire(now=self.clock.now()))
         lost = self._watch.lost(await self.store.held(), at=self.clock.steady())
         recovered = await self.store.recover(lost, now=self.clock.now())
         self.recovered = True
         if recovered:
             _log.warning("deliveries recovered that a mediator lost", count=len(recovered))
+            tell_fates(recovered)
 
     async def hasten(self) -> None:
         """Make due what waits longer than its script's policy ever has it wait."""

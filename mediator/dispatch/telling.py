@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -10,7 +10,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from mediator.model.attempts import Ended, Outcome
-from mediator.model.deliveries import Claim, State, Verdict
+from mediator.model.deliveries import Claim, Fate, State, Verdict
 from mediator.tracing.context import traced
 from mediator.tracing.port import Role, Span, Tracer
 
@@ -66,12 +66,27 @@ def tell_ended(
             "attempt ended", **fields, state=str(state), reason=ended.reason, next_attempt=due
         )
     if state.ended:
-        _tell_delivery(claim, state, verdict)
+        interactive = claim.delivery.interactive
+        fields = {"attempts": claim.number, "reason": verdict.error}
+        _tell_delivery(state, interactive=interactive, fields=fields)
 
 
-def _tell_delivery(claim: Claim, state: State, verdict: Verdict) -> None:
-    fields = {"state": str(state), "attempts": claim.number, "reason": verdict.error}
-    if state is State.DEAD and not claim.delivery.interactive:
+def tell_fates(fates: Iterable[Fate]) -> None:
+    """One line for each delivery that has ended without an attempt having told so."""
+    for fate in fates:
+        if fate.state.ended:
+            fields = {
+                "delivery_id": fate.id,
+                "ticket_id": fate.ticket_id,
+                "script": fate.script,
+                "reason": fate.reason,
+            }
+            _tell_delivery(fate.state, interactive=fate.interactive, fields=fields)
+
+
+def _tell_delivery(state: State, *, interactive: bool, fields: Mapping[str, object]) -> None:
+    fields = {"state": str(state), **fields}
+    if state is State.DEAD and not interactive:
         _log.error("delivery ended", **fields)
     elif state is State.DEAD:  # who waited was told, and can do it again
         _log.warning("delivery ended", **fields)

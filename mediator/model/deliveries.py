@@ -167,11 +167,14 @@ class Fate:
     """What became of a delivery without an attempt having told it."""
 
     id: str
+    ticket_id: str | None
     script: str
     event: str
     interactive: bool
     state: State
     """the state it is in now"""
+    reason: str
+    """why"""
     budget_start: datetime
     """when it was accepted, or an operator had it made again"""
 

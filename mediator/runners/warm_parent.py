@@ -20,7 +20,6 @@ to the others, or this parent would not be fit, so their objects begin as fresh 
 from __future__ import annotations
 
 import atexit
-import ctypes
 import fcntl
 import gc
 import importlib
@@ -35,16 +34,12 @@ import termios
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
     from types import CodeType, ModuleType, TracebackType
     from typing import Any
 
     Order = dict[str, Any]
 
-LIBC = ctypes.CDLL(None)
-LIBC.sbrk.restype = LIBC.malloc.restype = ctypes.c_void_p
-LIBC.malloc.argtypes = [ctypes.c_size_t]
-SET_MAP = 35, 14  # PR_SET_MM and PR_SET_MM_MAP, prctl(2)
 OF_MAIN = (
     *("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__"),
     *("__builtins__", "__file__", "__cached__"),
@@ -107,9 +102,10 @@ def become_script(found: Collection[str]) -> tuple[CodeType, dict[str, Any]]:
     kernel.prctl(kernel.SET_PARENT_DEATH_SIGNAL, 0, 0, 0, 0)
     if problem:
         os._exit(0)
-    hide_environment()
+    appearance = launcher.load("appearance")
+    appearance.hide_environment()
     PARENTS.update(sys.modules)
-    fork = Fork(order["command"], launcher)
+    fork = Fork(order["command"], launcher, appearance)
     try:
         launcher.run(socket.socket(fileno=control), fork)
         os._exit(0)  # nothing of the modules' exit handlers: no script has ended
@@ -279,55 +275,16 @@ def end_quickly() -> None:
     os._exit(code)
 
 
-def hide_environment() -> None:
-    """Take the variables off the stack, where every process of this user can read them.
-
-    C libraries look for them where the C library keeps them, so they are put there anew.
-    """
-    for name, value in list(os.environb.items()):
-        os.unsetenv(name)
-        os.putenv(name, value)
-    _, _, start, end = memory_map()[-4:]
-    ctypes.memset(start, 0, end - start)
-
-
-def memory_map() -> list[int]:
-    """The numbers of `struct prctl_mm_map`, <linux/prctl.h>, from /proc/self/stat; proc(5)."""
-    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 -- pathlib is slow to import
-        after_name = file.read().rpartition(b") ")[2].split()
-    field = dict(enumerate(map(int, after_name[1:]), start=4))
-    return [
-        *(field[n] for n in (26, 27, 45, 46, 47)),
-        LIBC.sbrk(0) or 0,
-        *(field[n] for n in (28, 48, 49, 50, 51)),
-    ]
-
-
-def show(prctl: Callable[..., int], arguments: list[bytes], variables: Iterable[bytes]) -> None:
-    """Have /proc, and so `ps`, show arguments and variables as those of a fresh process.
-
-    Only for show: kernels without checkpoint/restore refuse, and nothing else depends on it.
-    """
-    words = b"".join(word + b"\0" for word in arguments)
-    everything = words + b"".join(variable + b"\0" for variable in variables)
-    start = LIBC.malloc(len(everything) + 1)  # for ever
-    ctypes.memmove(start, everything, len(everything))
-    middle, end = start + len(words), start + len(everything)
-    numbers = [*memory_map()[:-4], start, middle, middle, end]
-    buffer = ctypes.create_string_buffer(struct.pack("11QQII", *numbers, 0, 0, 2**32 - 1))
-    size = ctypes.c_ulong(ctypes.sizeof(buffer) - 1)
-    prctl(SET_MAP[0], ctypes.c_ulong(SET_MAP[1]), buffer, size, ctypes.c_ulong(0))
-
-
 class Fork:
     """How a fork of this process becomes a script."""
 
     code: CodeType
     script: str
 
-    def __init__(self, command: list[str], launcher: ModuleType) -> None:
+    def __init__(self, command: list[str], launcher: ModuleType, appearance: ModuleType) -> None:
         self._command = [word.encode("latin-1") for word in command]
         self._launcher = launcher
+        self._appearance = appearance
         self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
         self._descriptors = frozenset(descriptors())
         self._kept = frozenset(n for n in self._descriptors if stat.S_ISCHR(os.fstat(n).st_mode))
@@ -372,7 +329,7 @@ class Fork:
         program = script if not named and b"/" in self._command[0] else self._command[0]
         kernel = self._launcher.kernel
         kernel.prctl(kernel.SET_NAME, os.path.basename(program), 0, 0, 0)  # noqa: PTH119
-        show(kernel.prctl, whole, (b"%s=%s" % pair for pair in environment))
+        self._appearance.show(kernel.prctl, whole, (b"%s=%s" % pair for pair in environment))
         forget_directory()
         if self._collects:
             gc.enable()

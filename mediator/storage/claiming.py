@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -54,6 +54,10 @@ def claim(conn: Connection, appetite: Appetite, *, now: datetime, lease: datetim
     ]
 
 
+_ANY = datetime.max.replace(tzinfo=UTC)
+"""An interactive delivery is always due: no clock that was ahead when it came holds it up."""
+
+
 def _choose(conn: Connection, appetite: Appetite, now: datetime) -> list[RowMapping]:
     """Interactive ones first: a person waits for them."""
     room = dict(appetite.room)
@@ -61,7 +65,8 @@ def _choose(conn: Connection, appetite: Appetite, now: datetime) -> list[RowMapp
         room = sharing.room_left(conn, room, appetite.limits)
     chosen: list[RowMapping] = []
     for interactive, slots in ((True, appetite.interactive_slots), (False, appetite.slots)):
-        chosen += _of_kind(conn, appetite, room, {"interactive": interactive, "now": now}, slots)
+        kind = {"interactive": interactive, "now": now, "latest": _ANY if interactive else now}
+        chosen += _of_kind(conn, appetite, room, kind, slots)
     return chosen
 
 
@@ -81,7 +86,7 @@ def _of_kind(
         found = _due(conn, scripts, {**kind, "slots": slots + len(passed)})
         found = [row for row in found if row["seq"] not in passed]
         wanted = _within(found, slots - len(taken), dict(room))
-        ours = sharing.take(conn, wanted, beside=taken, ordered=scripts, now=kind["now"])
+        ours = sharing.take(conn, wanted, beside=taken, ordered=scripts, latest=kind["latest"])
         taken += _within(ours, slots - len(taken), room)
         passed |= {row["seq"] for row in wanted}
         if len(ours) == len(wanted):
@@ -125,7 +130,7 @@ def _first(script: TableValuedAlias, unordered: ColumnElement[bool]) -> Select[A
             in_state(State.PENDING, of=head),
             head.c.interactive == bindparam("interactive"),
             head.c.script == script.c.key,
-            head.c.due <= bindparam("now", type_=Instant),
+            head.c.due <= bindparam("latest", type_=Instant),
             or_(head.c.expires.is_(None), head.c.expires > bindparam("now", type_=Instant)),
             or_(unordered, ~one_before(head)),
         )

@@ -42,12 +42,12 @@ def renew(
     return frozenset(id_ for id_ in running if held.get(id_, True))
 
 
-_FATE = (_c.id, _c.script, _c.event, _c.interactive, _c.budget_start)
+_FATE = (_c.id, _c.ticket_id, _c.script, _c.event, _c.interactive, _c.budget_start)
 """The columns that tell whose fate it is."""
 
 
-def _fate(row: RowMapping, state: State) -> Fate:
-    return Fate(**{column.name: row[column.name] for column in _FATE}, state=state)
+def _fate(row: RowMapping, state: State, reason: str) -> Fate:
+    return Fate(**{column.name: row[column.name] for column in _FATE}, state=state, reason=reason)
 
 
 _RUNNING = select(_c.id, _c.attempts_made, _c.owner, _c.lease).where(RUNNING)
@@ -86,13 +86,13 @@ def recover(conn: Connection, lost: Collection[Held], *, now: datetime) -> list[
     seen = set(lost)
     found = conn.execute(_SEEN, {"ids": [item.delivery_id for item in lost]}).mappings()
     rows = [row for row in found if _held(row) in seen]
-    return [_fate(row, _put_back(conn, row, now)) for row in rows]
+    return [_put_back(conn, row, now) for row in rows]
 
 
 _LOST = "the mediator stopped while this attempt ran; how it ended is unknown"
 
 
-def _put_back(conn: Connection, row: RowMapping, now: datetime) -> State:
+def _put_back(conn: Connection, row: RowMapping, now: datetime) -> Fate:
     losses = row["losses"] + 1
     state, error = _after_loss(row, losses)
     conn.execute(
@@ -114,7 +114,7 @@ def _put_back(conn: Connection, row: RowMapping, now: datetime) -> State:
             last_error=error,
         )
     )
-    return state
+    return _fate(row, state, error)
 
 
 def _after_loss(row: RowMapping, losses: int) -> tuple[State, str]:
@@ -126,6 +126,7 @@ def _after_loss(row: RowMapping, losses: int) -> tuple[State, str]:
     return State.PENDING, _LOST
 
 
+_TOO_LATE = "no slot was free before the caller's deadline"
 _LATE = (
     select(*_FATE)
     .where(PENDING, _c.interactive == bindparam("kind"), _c.expires <= bindparam("now"))
@@ -138,7 +139,7 @@ _GIVE_UP = (
         state=State.CANCELLED,
         due=None,
         ended=bindparam("now"),
-        last_error="no slot was free before the caller's deadline",
+        last_error=_TOO_LATE,
     )
 )
 
@@ -146,7 +147,7 @@ _GIVE_UP = (
 def expire(conn: Connection, *, now: datetime) -> list[Fate]:
     """Cancel interactive deliveries that have not started while their caller waited."""
     rows = conn.execute(_LATE, {"now": now, "kind": True}).mappings()
-    late = [_fate(row, State.CANCELLED) for row in rows]
+    late = [_fate(row, State.CANCELLED, _TOO_LATE) for row in rows]
     if late:
         conn.execute(_GIVE_UP, {"ids": [fate.id for fate in late], "now": now})
     return late

@@ -26,7 +26,7 @@ _TAKE = (
     .where(
         _c.seq.in_(bindparam("seqs", expanding=True)),
         PENDING,
-        _c.due <= bindparam("now", type_=Instant),
+        _c.due <= bindparam("latest", type_=Instant),
         or_(_c.seq.in_(bindparam("unordered", expanding=True)), ~one_before(deliveries)),
     )
     .order_by(_c.due, _c.seq)
@@ -60,7 +60,7 @@ def take(
     *,
     beside: Sequence[RowMapping],
     ordered: Mapping[str, bool],
-    now: datetime,
+    latest: datetime,
 ) -> Sequence[RowMapping]:
     """Lock those of them that are still to be had, as they are now; `ordered`: by script.
 
@@ -74,7 +74,11 @@ def take(
     ours = locking.try_for(conn, [number for number in numbers.values() if number is not None])
     ours -= {_ticket(row) for row in beside if ordered.get(row["script"])}
     seqs = [seq for row in wanted if numbers.get(seq := row["seq"]) in {None, *ours}]
-    values = {"seqs": seqs, "unordered": [seq for seq in seqs if seq not in numbers], "now": now}
+    values = {
+        "seqs": seqs,
+        "unordered": [seq for seq in seqs if seq not in numbers],
+        "latest": latest,
+    }
     return list(conn.execute(_TAKE, values).mappings())
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from tests.acceptance.conftest import LIMIT
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.sockets import connect, exchange, head, read_answer
+from tests.support.sockets import connect, exchange, hang_up, head, read_answer
 
 LARGE = LIMIT + 1
 
@@ -116,5 +116,5 @@ async def test_refusing_large_tickets_reads_none_of_them_into_memory(shared: Med
         writer.write(head("POST", handover.target, headers))
         writer.write(b" " * 2**20)
         assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
-        writer.close()
+        await hang_up(writer)
     assert shared.peak_memory() - before < 16 * 2**20

@@ -103,3 +103,15 @@ def test_an_environment_without_a_mediator_is_said_so(
     failed = run(environment={**environment, "MEDIATOR_VENV": str(tmp_path)})
     assert failed.returncode == 1
     assert failed.stderr == f"quickstart: there is no mediator in {tmp_path}\n"
+
+
+def test_an_environment_behind_a_link_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "precious").touch()
+    (tmp_path / "link").symlink_to("others")
+    library = REPOSITORY / "deploy" / "environment.bash"
+    command = f"source {library}; make_environment {tmp_path / 'link'} requirements.txt"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is a link" in done.stderr
+    assert (tmp_path / "others" / "precious").exists()

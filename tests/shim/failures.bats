@@ -111,6 +111,11 @@ fails_in_time() { # behaviour words: with a limit of 2 s, well within 30 s
     (($(count half_202) > 1))
 }
 
+@test "a last try that ran out of time does not hide what went wrong before" {
+    fails_in_time breaks_off_then_silent \
+        "no answer within the 2 s of MEDIATOR_TIMEOUT; before that: the answer ended in the middle"
+}
+
 @test "half a result is never passed on" {
     fails_in_time half_200 "the answer ended in the middle"
     fails_in_time short_200 "the answer ended in the middle"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -301,17 +303,32 @@ class Client:
     def __init__(self, url: str) -> None:
         self.url = url
         self.session: aiohttp.ClientSession
+        self._sockets: list[socket.socket] = []
 
     async def __aenter__(self) -> Self:
         """Open the session."""
         self.session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=120), auto_decompress=True
+            connector=aiohttp.TCPConnector(socket_factory=self._socket),
+            timeout=aiohttp.ClientTimeout(total=120),
+            auto_decompress=True,
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close it."""
+        """Close it, also connections that have not sent everything: nobody wants the rest."""
         await self.session.close()
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        await eventually(self._open, until=lambda count: count == 0)
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = address
+        self._sockets.append(socket.socket(family, kind, protocol))
+        return self._sockets[-1]
+
+    async def _open(self) -> int:
+        return sum(each.fileno() >= 0 for each in self._sockets)
 
     async def hand_over(self, handover: Handover) -> Answer:
         """Send it."""

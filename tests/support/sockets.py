@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,7 +48,14 @@ async def exchange(url: str, *pieces: bytes) -> Raw:
             await writer.drain()
         return await read_answer(reader)
     finally:
-        writer.close()
+        await hang_up(writer)
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close a connection now: what is not sent yet would keep it open beyond the test."""
+    writer.transport.abort()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def read_answer(reader: asyncio.StreamReader) -> Raw:

@@ -79,6 +79,8 @@ class FaultyStore:
         self.away: set[str] = set()
         self.error: Exception = StoreUnavailable("the disk is full")
         self.refused: Counter[str] = Counter()
+        self.after: dict[str, Callable[[], object]] = {}
+        """what else happens just after the first call of a name"""
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._store, name)
@@ -90,7 +92,9 @@ class FaultyStore:
             if name in self.away:
                 self.refused[name] += 1
                 raise self.error
-            return await real(*arguments, **named)
+            answer = await real(*arguments, **named)
+            self.after.pop(name, lambda: None)()
+            return answer
 
         return call
 

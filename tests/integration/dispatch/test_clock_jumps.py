@@ -53,6 +53,14 @@ async def test_what_was_handed_over_before_the_clock_was_set_back_runs(house: Ho
     await house.until_state(delivery_id, "succeeded")
 
 
+async def test_whoever_waits_is_answered_although_the_clock_was_set_back(house: House) -> None:
+    house.runner.go.set()
+    delivery_id = await house.accept(interactive=True)
+    house.clock.jump(-HOURS)
+    house.begin()
+    await house.until_state(delivery_id, "succeeded")
+
+
 async def test_a_dispatcher_that_looks_for_work_is_alive_whatever_the_clock_says(
     house: House,
 ) -> None:

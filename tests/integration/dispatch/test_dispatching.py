@@ -68,12 +68,22 @@ async def test_the_dispatcher_wakes_by_itself_when_an_attempt_is_due(house: Hous
     await house.until_state(delivery_id, "succeeded")
 
 
+async def test_what_becomes_due_while_it_is_looked_is_not_overlooked(house: House) -> None:
+    house.runner.go.set()
+    delivery_id = await house.accept(at=NOW + timedelta(milliseconds=50))
+    await house.store.notices.wait_for_work(0)  # or the notice of it would have it found
+    house.store.after["claim"] = lambda: house.clock.later(1)
+    house.begin()
+    await house.until_state(delivery_id, "succeeded")
+
+
 async def test_what_waits_elsewhere_delays_nobody(house: House) -> None:
     """A delivery due long ago, whose script cannot run, does not hide when the next one is due."""
     house.scripts.catalog = Scripts.of(script("a.py"), script("b.py", problem="broken")).catalog
     await house.accept("b.py")
     await house.accept("a.py", at=NOW + HOUR)
-    assert await house.dispatcher._idle(house.slots.room(house.scripts.catalog.scripts)) == 3600
+    room = house.slots.room(house.scripts.catalog.scripts)
+    assert await house.dispatcher._idle(room, after=NOW) == 3600
 
 
 async def test_no_limit_is_ever_exceeded(house: House) -> None:

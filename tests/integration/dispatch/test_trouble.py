@@ -6,12 +6,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from mediator.dispatch import attempt as attempt_module
 from mediator.dispatch import dispatcher as dispatcher_module
 from mediator.dispatch.housekeeping import LEASE
 from mediator.dispatch.verdicts import judge
 from mediator.model.attempts import Outcome
+from mediator.storage.leases import MOST_LOSSES
 from tests.integration.dispatch.support import House
 from tests.integration.storage.support import Desk
 from tests.unit.dispatch.support import NOW, Scripts
@@ -132,6 +134,26 @@ async def test_an_interactive_call_whose_deadline_passed_is_cancelled(house: Hou
         async with asyncio.timeout(60):
             await ended.wait()
     assert await house.state(late) == "cancelled"
+
+
+async def test_what_the_store_ends_by_itself_has_its_line_in_the_log(house: House) -> None:
+    late = await house.accept(interactive=True, expires=NOW + timedelta(seconds=1))
+    house.clock.later(1)
+    desk = Desk(house.store, owner="elsewhere")
+    lost = await desk.accept("b.py")
+    for _ in range(MOST_LOSSES - 1):
+        await desk.claim(room={"b.py": 1})
+        await desk.recover(crashed=True)
+    await desk.claim(room={"b.py": 1})
+    with capture_logs() as lines:
+        await house.dispatcher._house.recover()
+    told = {line["delivery_id"]: line for line in lines if line["event"] == "delivery ended"}
+    assert set(told) == {late, lost}
+    assert (told[late]["state"], told[late]["log_level"]) == ("cancelled", "info")
+    assert (told[lost]["state"], told[lost]["log_level"]) == ("dead", "error")
+    assert told[lost]["script"] == "b.py"
+    assert told[lost]["ticket_id"] == (await house.store.find(lost)).ticket.id
+    assert f"{MOST_LOSSES} times" in told[lost]["reason"]
 
 
 async def test_a_fault_in_the_mediator_loses_one_attempt_which_is_put_back(

@@ -88,10 +88,12 @@ async def test_what_came_too_late_is_told(desk: Desk) -> None:
     assert await desk.store.expire(now=desk.now + 2 * SECOND) == [
         Fate(
             id=late,
+            ticket_id=(await desk.find(late)).ticket.id,
             script="a.py",
             event="ADVANCE",
             interactive=True,
             state=State.CANCELLED,
+            reason="no slot was free before the caller's deadline",
             budget_start=START,
         )
     ]

@@ -87,6 +87,15 @@ async def resets(_reader: Reader, writer: Writer, _: int) -> None:
     writer.transport.abort()
 
 
+async def breaks_off_then_silent(reader: Reader, writer: Writer, number: int) -> None:
+    """Break the first answer off, and give no other one."""
+    await request(reader)
+    if number == 1:
+        writer.write(ACCEPTED.replace(b"Length: 0", b"Length: 100"))
+    else:
+        await asyncio.Event().wait()
+
+
 async def refuses_early(_reader: Reader, writer: Writer, _: int) -> None:
     """Answer without reading, and close."""
     writer.write(TOO_LARGE)
@@ -109,6 +118,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "resets": resets,
     "refuses_early": refuses_early,
     "drips": drips,
+    "breaks_off_then_silent": breaks_off_then_silent,
     "half_head": says(b"HTTP/1.1 202 Accepted\r\nMediator-Deliv"),
     "half_202": says(ACCEPTED.replace(b"Length: 0", b"Length: 100") + b"only this"),
     "half_200": says(RESULT + b"Content-Length: 20\r\n\r\nhello, wor"),
