@@ -58,7 +58,7 @@ def test_an_image_that_is_not_there_is_rolled_back(
     load.wait()
     back = "--atomic" if version == "3" else "--rollback-on-failure"
     bad = {**values, "image": {**values["image"], "tag": "no-such-tag"}}
-    release.refused_upgrade(bad, back, "--timeout", "30s")
+    release.refused_upgrade(bad, back, "--timeout", "90s")
     assert release.status()["info"]["status"] == "deployed"
     (container,) = space.get("deployment", "mediator")["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "localhost/mediator:slim"
