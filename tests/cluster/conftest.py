@@ -24,7 +24,7 @@ def kubeconfig() -> Path:
 @pytest.fixture(scope="session")
 def kubectl(kubeconfig: Path) -> tuple[str, ...]:
     """The command, for this cluster: Helm 3's is the one that old clusters know."""
-    fetched = Path(os.environ.get("MEDIATOR_HELM", "")) / "3" / "kubectl"
+    fetched = Path(os.environ.get("TEST_HELM", "")) / "3" / "kubectl"
     found = str(fetched) if fetched.is_file() else shutil.which("kubectl")
     if found is None:
         pytest.fail("no kubectl: run these tests by `tests/run --cluster`")

@@ -54,8 +54,8 @@ class Namespace:
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """Make objects, or change them."""
-        documents = "---\n".join(json.dumps(each) + "\n" for each in objects)
-        self.must("apply", "--filename", "-", stdin=documents)
+        listed = {"apiVersion": "v1", "kind": "List", "items": [dict(each) for each in objects]}
+        self.must("apply", "--filename", "-", stdin=json.dumps(listed))
 
     def secret(self, name: str, entries: Mapping[str, str]) -> None:
         """Make a Secret of texts."""

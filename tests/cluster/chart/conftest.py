@@ -24,7 +24,7 @@ printf 'hello %s\\n' "$SCW_EVENT"
 @pytest.fixture(scope="session")
 def tools() -> Path:
     """A directory with 3/helm and 4/helm."""
-    path = os.environ.get("MEDIATOR_HELM", "")
+    path = os.environ.get("TEST_HELM", "")
     if not path:
         pytest.fail("no Helm: run these tests by `tests/run --cluster`")
     return Path(path)

@@ -58,8 +58,8 @@ def server() -> Iterator[Postgresql]:
 
 @pytest.fixture
 def database(server: Postgresql, space: Namespace) -> Iterator[Database]:
-    """An empty one. `MEDIATOR_TEST_HOST` is this machine as pods see it."""
-    host = os.environ.get("MEDIATOR_TEST_HOST", "10.200.0.1")
+    """An empty one. `TEST_HOST_ADDRESS` is this machine as pods see it."""
+    host = os.environ.get("TEST_HOST_ADDRESS", "10.200.0.1")
     space.secret("mediator-database", {"password": PASSWORD})
     with server.database(empty=True) as url:
         name = conninfo_to_dict(url)["dbname"]
