@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mediator import REPOSITORY
-from tests.support.podman import SLIM, must
+from tests.support.podman import SLIM, must, podman
 from tests.support.wheels import make_wheel
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("built")]
@@ -51,5 +51,9 @@ def test_scripts_and_their_packages_can_be_in_the_image(tmp_path: Path) -> None:
     image = "localhost/mediator-derived:test"
     must("build", "--quiet", "--format", "docker", "--pull=never", "--tag", image, str(tmp_path))
     options = ("--rm", "--network", "none", "--read-only", "--user", "12345:12345")
-    assert must("run", *options, image, "run", "needy.py").splitlines()[0] == "has 2.5"
+    ticket = b"<ticket_info><id>7</id></ticket_info>"
+    done = podman(
+        "run", *options, "--interactive", image, "run", "needy.py", "--ticket", "-", stdin=ticket
+    )
+    assert done.stdout == "has 2.5\n", done.stderr
     must("rmi", image)
