@@ -11,7 +11,7 @@ import pytest
 from tests.support.postgresql import Postgresql, running
 
 _HERE = Path(__file__).parent
-_FOLDERS = ("unit", "integration", "acceptance", "deploy", "benchmarks")
+_FOLDERS = ("unit", "integration", "acceptance", "deploy", "helm", "image", "cluster", "benchmarks")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,6 +27,7 @@ COMMANDS = (
     ("watch", "mediator.cli.watch", "Run a script as run does, and again whenever it is saved."),
     ("send", "mediator.cli.send", "Hand a ticket to a running mediator, as the shim would."),
     ("status", "mediator.cli.status", "Show a running mediator at a glance, and its readiness."),
+    ("health", "mediator.cli.health", "Say whether the mediator here is ready, without a token."),
     ("scripts", "mediator.cli.scripts", "List the scripts of a running mediator, or show one."),
     ("deliveries", "mediator.cli.deliveries", "List, show, retry and cancel deliveries."),
     ("routes", "mediator.cli.routes", "Explain which scripts an event goes to."),

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -25,6 +26,8 @@ REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
     [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")],
 )
+CHART_PAGE = REPOSITORY / "docs" / "deploy" / "helm.md"
+CHART_VALUES = yaml.safe_load((REPOSITORY / "helm" / "mediator" / "values.yaml").read_text())
 SHIM = (REPOSITORY / "bash_shim" / "securechange-shim").read_text()
 
 
@@ -99,10 +102,18 @@ def test_every_command_exists_with_its_options(path: Path) -> None:
             assert option.partition("=")[0] in told.output, f"{words}: no {option}"
 
 
-def keys() -> set[str]:
+def keys(path: Path | None = None) -> set[str]:
+    """What a page may name: keys of the settings, and where the chart is described its values."""
     rows = [*GENERATE.settings_rows(Settings), *GENERATE.policy_rows()]
     named = {row[0].strip("`") for row in rows}
-    return named | {key.rpartition(".")[0] for key in named} | set(StatedPolicy.model_fields)
+    named |= {key.rpartition(".")[0] for key in named} | set(StatedPolicy.model_fields)
+    return named | values(CHART_VALUES) if path == CHART_PAGE else named
+
+
+def values(tree: dict[str, Any], above: str = "") -> set[str]:
+    """Every value of the chart."""
+    below = [values(v, f"{above}{k}.") for k, v in tree.items() if isinstance(v, dict)]
+    return {f"{above}{key}" for key in tree}.union(*below)
 
 
 @each_page
@@ -110,7 +121,7 @@ def test_every_settings_key_exists(path: Path) -> None:
     sections = "|".join(Settings.model_fields)
     for key in re.findall(rf"`((?:{sections})\.[a-z_.\[\]]+)`", path.read_text()):
         if not key.endswith((".md", ".db", ".yaml")):
-            assert key in keys(), key
+            assert key in keys(path), key
 
 
 @each_page
