@@ -11,7 +11,10 @@ import pytest
 from tests.support.postgresql import Postgresql, running
 
 _HERE = Path(__file__).parent
-_FOLDERS = ("unit", "integration", "acceptance", "deploy", "helm", "image", "cluster", "benchmarks")
+_FOLDERS = (
+    *("unit", "integration", "acceptance", "deploy", "helm", "image", "cluster", "systemd"),
+    *("compose", "benchmarks"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
