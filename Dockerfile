@@ -8,8 +8,8 @@ ARG BASE=docker.io/library/python:3.13-slim-bookworm
 
 FROM ${BASE} AS wheel
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# An index of your own; credentials for it belong into a secret or a mounted pip.conf, not into an argument.
-ARG PIP_INDEX_URL
+# An index of your own; empty, pip's settings decide. Credentials belong into a mounted pip.conf, not into an argument.
+ARG PIP_INDEX_URL=""
 # Seconds since 1970 that are written wherever a build writes the time.
 ARG SOURCE_DATE_EPOCH=1700000000
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \

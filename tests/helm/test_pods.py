@@ -123,6 +123,26 @@ def test_every_named_port_exists(rendered: list[Manifest]) -> None:
         assert {port["port"] for rule in rules for port in rule["ports"]} <= ports
 
 
+def test_every_port_says_its_protocol(rendered: list[Manifest]) -> None:
+    """A part of the key by which Helm 4 merges ports; Kubernetes 1.20 does not fill it in."""
+    ports = [
+        port
+        for _, pod in pods(rendered)
+        for one in containers(pod)
+        for port in one.get("ports", [])
+    ]
+    ports += [port for service in of_kind(rendered, "Service") for port in service["spec"]["ports"]]
+    assert ports
+    assert all(port["protocol"] == "TCP" for port in ports)
+
+
+def test_the_mediator_starts_as_its_image_starts_it(rendered: list[Manifest]) -> None:
+    """There it has a parent that reaps what an exec leaves behind."""
+    mediator = the(rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert "command" not in mediator
+    assert mediator["args"] == ["serve"]
+
+
 def test_passwords_of_repositories_are_files(helm4: Helm) -> None:
     git = {"repository": "https://git.example.com/a.git", "existingSecret": "repository"}
     rendered = helm4.template({**MINIMAL, "scripts": {"git": git}})

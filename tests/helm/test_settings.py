@@ -58,7 +58,7 @@ def test_the_settings_of_the_values_win_and_arrive_as_they_are(helm: Helm) -> No
     assert tree["routes"] == config["routes"]
     assert tree["http"]["host"] == "0.0.0.0"  # noqa: S104 - what the chart derives stays
     container = the(rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    assert {"name": "http", "containerPort": 8443} in container["ports"]
+    assert {"name": "http", "containerPort": 8443, "protocol": "TCP"} in container["ports"]
 
 
 def test_another_setting_restarts_the_pods_and_another_script_does_not(helm4: Helm) -> None:

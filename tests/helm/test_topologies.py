@@ -156,8 +156,8 @@ def test_the_test_is_let_in_by_the_network_policy(helm4: Helm) -> None:
 def test_a_network_policy_without_lists_bounds_the_ports_alone(helm4: Helm) -> None:
     rendered = helm4.template({**MINIMAL, "networkPolicy": {"enabled": True}})
     assert the(rendered, "NetworkPolicy")["spec"]["ingress"] == [
-        {"ports": [{"port": "http"}]},
-        {"ports": [{"port": "health"}]},
+        {"ports": [{"port": "http", "protocol": "TCP"}]},
+        {"ports": [{"port": "health", "protocol": "TCP"}]},
     ]
 
 

@@ -1,11 +1,14 @@
 {{/* What the mediator's containers and pods share: the daemon, its init containers, the migration and the test. */}}
 
-{{/* One container that runs the mediator: (dict "root" $ "name" "check" "args" (list "check")) */}}
+{{/* One container that runs the mediator, by the image's own start (which reaps), or by "command" instead of "args":
+(dict "root" $ "name" "migrate" "args" (list "migrate")) */}}
 {{- define "mediator.container" -}}
 name: {{ .name }}
 image: {{ include "mediator.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-command: {{ toJson (.command | default (list "mediator")) }}
+{{- with .command }}
+command: {{ toJson . }}
+{{- end }}
 {{- with .args }}
 args: {{ toJson . }}
 {{- end }}

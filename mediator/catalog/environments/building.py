@@ -57,8 +57,11 @@ class Builder:
     async def build(self, need: Need, place: Place) -> bool:
         """Build it, unless somebody else just has; whether it was built here.
 
-        Raises `BuildFailed`. What was begun is removed, however this ends.
+        Raises `BuildFailed`. What was begun is removed, however this ends. What is there needs no
+        lock, so it is of use where nothing can be written too.
         """
+        if self.shelf.has(place.key):
+            return False
         try:
             async with self.shelf.locked(place.key) as lock:
                 if self.shelf.has(place.key):

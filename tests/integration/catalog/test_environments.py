@@ -272,6 +272,18 @@ async def test_the_prepared_are_used_offline_on_a_disk_that_cannot_be_written(
     builder.shelf.used(script.interpreter[0].split("/")[-3])
 
 
+async def test_preparing_what_is_there_needs_to_write_nothing(
+    scripts: Path, settings: Settings, builder: Builder
+) -> None:
+    put(scripts, "a.py", stating("tiny"))
+    (made,) = await prepare(load(settings).scripts.values(), builder)
+    lock = builder.shelf.directory / f"{made.key}.lock"
+    lock.unlink()
+    lock.mkdir()  # nobody can open that for writing, root neither
+    (again,) = await prepare(load(settings).scripts.values(), builder)
+    assert (again.key, again.problem, again.built) == (made.key, "", False)
+
+
 async def test_an_environment_that_was_deleted_is_built_again(
     tmp_path: Path, scripts: Path, wheels: Path
 ) -> None:
