@@ -49,7 +49,7 @@ find_python() { # -> REPLY: the newest Python from 3.11 on that can make environ
 need_python() { # -> REPLY
     find_python && return
     install_packages python3-venv && find_python && return
-    fail "this needs Python 3.11 or newer with its venv module: on Debian install python3-venv"
+    fail "this needs Python 3.11 or newer with its venv module: on Debian install python3-venv, on RHEL python3.11"
 }
 
 environment_works() { # directory: also after the checkout was moved, which commands in it do not survive

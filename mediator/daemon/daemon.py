@@ -19,10 +19,14 @@ import structlog
 from mediator.daemon.lag import watch_lag
 from mediator.daemon.listening import listeners
 from mediator.daemon.parts import assemble
+from mediator.daemon.service_manager import ServiceManager
 from mediator.errors import MediatorError
 from mediator.settings.tree import Settings
 
 _log = structlog.get_logger()
+
+_CLOSING = 20.0
+"""Seconds that closing every part takes at most, when nothing runs any more."""
 
 Ready = Callable[[Mapping[str, object]], None]
 """Told once, when work is taken: the fields of the ready line."""
@@ -35,6 +39,7 @@ class Daemon:
         """Make the parts. Raises `SettingsError` when a secret cannot be read."""
         self._settings = settings
         self._parts = assemble(settings, environ=environ)
+        self._manager = ServiceManager.of(environ)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._reloading: set[asyncio.Task[None]] = set()
@@ -56,9 +61,13 @@ class Daemon:
             lag = watch_lag(self._parts.metrics.process.lag.observe)
             watching = asyncio.create_task(lag, name="watch over the event loop")
             stack.push_async_callback(_end, watching)
+            telling = self._manager.keep_informed(lambda: self._status(fields))
+            informing = asyncio.create_task(telling, name="word to the service manager")
+            stack.push_async_callback(_end, informing)
             _log.info("ready", **fields)
             ready(fields)
-            await self._until_stopped(dispatching, following, cleaning, watching)
+            self._manager.ready(self._status(fields))
+            await self._until_stopped(dispatching, following, cleaning, watching, informing)
             await self._drain(dispatching)
         _log.info("stopped")
 
@@ -114,9 +123,22 @@ class Daemon:
             if task.done():
                 _raise_death(task)
 
+    def _status(self, fields: Mapping[str, object]) -> str:
+        doing = "draining" if self._stop.is_set() else "taking work"
+        return f"{doing} at {fields['url']}; attempts running: {self._parts.slots.busy}"
+
+    def _longest_stop(self) -> float:
+        """Seconds from now to the end, at most."""
+        scripts = self._parts.scripts.catalog.scripts.values()
+        limits = self._settings.dispatch
+        grace = max([limits.grace, *(script.policy.grace for script in scripts)])
+        return (limits.drain + grace).total_seconds() + _CLOSING
+
     async def _drain(self, dispatching: asyncio.Task[None]) -> None:
         parts = self._parts
         _log.info("draining", running=parts.slots.busy)
+        status = f"draining; attempts running: {parts.slots.busy}"
+        self._manager.stopping(status, seconds=self._longest_stop())
         parts.services.draining = True
         hurrying = asyncio.create_task(self._cut_when_hurried(), name="hurry")
         try:

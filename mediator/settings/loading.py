@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from mediator.errors import SettingsError
 from mediator.model.policies import overlay
+from mediator.settings.credentials import found_credentials
 from mediator.settings.environment import read_environment
 from mediator.settings.explaining import location, sentence
 from mediator.settings.tree import Settings
@@ -63,6 +64,7 @@ def load(
     settings = _validated(layers, problems)
     if settings is None or problems:
         raise SettingsError("\n".join(problems))
+    settings = found_credentials(settings, environ)
     return settings.anchored(Path() if path is None else path.parent)
 
 
