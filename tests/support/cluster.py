@@ -27,7 +27,7 @@ work() { # first: every fourth, until told to stop
     for ((number = $1; number <= LIMIT; number += 4)); do
         [[ ! -e /tmp/stop ]] || return 0
         hand_over "$number"
-        sleep 0.1
+        sleep 0.5
     done
 }
 for first in 1 2 3 4; do
