@@ -126,7 +126,7 @@ async def persistently(call: Callable[[], Awaitable[T]]) -> T:
     return await retrying(call)
 
 
-_growing = wait_exponential_jitter(initial=0.2, max=10)
+_growing = wait_exponential_jitter(multiplier=0.2, max=10)
 
 
 def _wait(state: RetryCallState) -> float:

@@ -21,7 +21,10 @@ _LEEWAY = 60
 
 
 def job(run: Run, pod: Pod, settings: Kubernetes) -> Manifest:
-    """One pod, never a second one; removed by the cluster when no mediator comes to do it."""
+    """One pod, never a second one; removed by the cluster when no mediator comes to do it.
+
+    It is made without a pod (`parallelism` 0), and let go when its Secret is there.
+    """
     grace = max(1, math.ceil(run.grace))
     return {
         "apiVersion": "batch/v1",
@@ -33,7 +36,7 @@ def job(run: Run, pod: Pod, settings: Kubernetes) -> Manifest:
             "annotations": {f"{MANAGER}/script-name": run.script, f"{MANAGER}/run-name": run.name},
         },
         "spec": {
-            "parallelism": 1,
+            "parallelism": 0,
             "completions": 1,
             "backoffLimit": 0,
             "activeDeadlineSeconds": deadline(run, settings) + grace + _LEEWAY,

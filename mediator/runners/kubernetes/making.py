@@ -9,6 +9,7 @@ from mediator.kubernetes_api import describe
 from mediator.model.attempts import Outcome
 from mediator.model.pods import Pod
 from mediator.runners.kubernetes.calls import Calls, passes, persistently, status_of
+from mediator.runners.kubernetes.ending import stopped_before
 from mediator.runners.kubernetes.job import job, secret
 from mediator.runners.kubernetes.merging import Manifest
 from mediator.runners.kubernetes.naming import job_name
@@ -32,8 +33,9 @@ class Made:
 async def make(run: Run, calls: Calls, settings: Kubernetes) -> Made | Failed:
     """Have the Job and its Secret made, each once, for as long as the API server is away.
 
-    The Job comes first and owns the Secret: whatever is made is removed with it, and the pod waits
-    for the Secret. A Job of that name is the same attempt, begun by a mediator that has gone.
+    The Job comes first and owns the Secret, so that whatever is made is removed with it; it is let
+    go last, because a pod that must wait for its Secret waits for seconds. A Job of that name is
+    the same attempt, begun by a mediator that has gone; how far that came does not matter.
     """
     name = job_name(run.name)
     try:
@@ -46,6 +48,9 @@ async def make(run: Run, calls: Calls, settings: Kubernetes) -> Made | Failed:
         made = await persistently(partial(calls.get, calls.jobs(name))) if new is None else new
         belonging = secret(run, settings, owner=made["metadata"]["uid"])
         await _create(calls, calls.of_core("secrets"), belonging)
+        if stopped_before(made) is None:
+            go = {"spec": {"parallelism": 1}}
+            made = await persistently(partial(calls.patch, calls.jobs(name), go))
     except Exception as error:
         if passes(error) or status_of(error) is None:
             raise

@@ -48,6 +48,9 @@ class Runner:
     async def close(self) -> None:
         """Nothing to let go of."""
 
+    async def recorded(self, name: str) -> None:
+        """Nothing to forget."""
+
     async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
         self.runs.append(run)
         keys = (run.program.name, "all")

@@ -60,7 +60,7 @@ def test_a_job_is_this_whole_object() -> None:
             },
         },
         "spec": {
-            "parallelism": 1,
+            "parallelism": 0,
             "completions": 1,
             "backoffLimit": 0,
             "activeDeadlineSeconds": 300 + 90 + 10 + 60,
