@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from mediator.model.attempts import Ended, Outcome
 from mediator.runners.endings import Stopped
 from mediator.runners.kubernetes.calls import Calls, persistently, status_of
-from mediator.runners.kubernetes.ending import ended_fields, stop_patch, stopped_before
+from mediator.runners.kubernetes.ending import END_NOW, ended_fields, stop_patch, stopped_before
 from mediator.runners.kubernetes.events import refusal
 from mediator.runners.kubernetes.following import Followed
 from mediator.runners.kubernetes.making import Made, make
+from mediator.runners.kubernetes.merging import Manifest
 from mediator.runners.kubernetes.naming import SCRIPT_CONTAINER, STDERR_CONTAINER, job_name
 from mediator.runners.kubernetes.pod import deadline
 from mediator.runners.kubernetes.sights import Sight, Sights
@@ -30,7 +31,7 @@ from mediator.runners.port import LeftRunning, Run
 from mediator.settings.kubernetes import Kubernetes
 
 T = TypeVar("T")
-_NOT_FOUND = 404
+_TOO_LATE = frozenset({404, 409, 422})
 _OUTPUT = 30.0
 """Seconds in which the rest of the output is read after the script has ended."""
 _PATIENCE = 120.0
@@ -58,7 +59,9 @@ class Attempt:
         self._settings = settings
         self._problem = problem
         self._name = job_name(run.name)
+        self._sight = Sight()
         self._stopped: Stopped | None = None
+        self._pod_told = False
         self._script_ended = asyncio.Event()
         self._following: list[asyncio.Task[None]] = []
         limit, heard = run.limits.output, self._hear
@@ -74,15 +77,15 @@ class Attempt:
 
         Raises `LeftRunning` when the mediator goes down meanwhile.
         """
-        with self._sights.of(self._name) as sight:
+        with self._sights.of(self._name) as self._sight:
             try:
-                return await self._end(sight, stop)
+                return await self._end(stop)
             finally:
                 for task in self._following:
                     task.cancel()
                 await asyncio.gather(*self._following, return_exceptions=True)
 
-    async def _end(self, sight: Sight, stop: asyncio.Event) -> Ended:
+    async def _end(self, stop: asyncio.Event) -> Ended:
         making = make(self._run, self._calls, self._settings)
         made = await self._unless_left(making, name="make", stop=stop)
         if made is None:
@@ -92,7 +95,7 @@ class Attempt:
             return self._told(made)
         self._sights.made(self._name, made.job)
         self._stopped = stopped_before(made.job)
-        found = await self._outcome(sight, stop, made)
+        found = await self._outcome(stop, made)
         self._script_ended.set()
         if self._following:
             await self._unless_left(
@@ -100,15 +103,16 @@ class Attempt:
             )
         return self._told(found)
 
-    async def _outcome(self, sight: Sight, stop: asyncio.Event, made: Made) -> Situation:
+    async def _outcome(self, stop: asyncio.Event, made: Made) -> Situation:
         """How it stands in the end, or when nothing more is to be expected."""
+        sight = self._sight
         times = _Times(self._run, self._settings, adopted=made.adopted)
         while True:
             sight.changed.clear()
             found = situation(sight)
             if isinstance(found, (Running, Exited)):
                 self._follow(sight.pod_name)
-            if isinstance(found, (Exited, Failed)) or self._nothing_runs(sight):
+            if isinstance(found, (Exited, Failed)) or self._nothing_runs():
                 return found
             if isinstance(found, Waiting) and times.wonder(sight):
                 found = await refusal(self._calls, self._name, found)
@@ -117,7 +121,7 @@ class Attempt:
             if (over := self._over(found, times)) is not None:
                 return over
             await self._stop_if_due(found, times, stop)
-            await self._news(sight, stop, times.next(found, stopped=self._stopped is not None))
+            await self._news(stop, times.next(found, stopped=self._stopped is not None))
 
     def _over(self, found: Situation, times: _Times) -> Situation | None:
         """What to make of it when the cluster does not come to an end with it."""
@@ -130,30 +134,41 @@ class Attempt:
             return found
         return None
 
-    def _nothing_runs(self, sight: Sight) -> bool:
+    def _nothing_runs(self) -> bool:
         """It was stopped before there was a pod, and there will be none."""
-        job = sight.job or {}
+        job = self._sight.job or {}
         active = job.get("status", {}).get("active")
         idle = job.get("spec", {}).get("parallelism") == 0 and not active
-        return self._stopped is not None and sight.pod is None and idle
+        return self._stopped is not None and self._sight.pod is None and idle
 
     async def _stop_if_due(self, found: Situation, times: _Times, stop: asyncio.Event) -> None:
-        if self._stopped is not None:
-            return
-        if stop.is_set():
+        stopped = self._stopped
+        if stopped is None and stop.is_set():
             stopped = Stopped.by_request()
-        elif isinstance(found, Running) and times.timed_out(found):
+        elif stopped is None and isinstance(found, Running) and times.timed_out(found):
             stopped = Stopped.by_timeout(self._run)
-        else:
-            return
-        patch = partial(self._calls.patch, self._calls.jobs(self._name), stop_patch(stopped))
+        if stopped is not None:
+            await self._stop(stopped, times)
+
+    async def _stop(self, stopped: Stopped, times: _Times) -> None:
+        """Leave word in the Job, then have the node end the pod, when there is one; each once."""
+        pod = self._sight.pod_name
+        if self._stopped is None:
+            await self._change(self._calls.jobs(self._name), stop_patch(stopped, has_pod=bool(pod)))
+            self._stopped = stopped
+            times.stopping()
+        if pod and not self._pod_told:
+            await self._change(self._calls.of_core("pods", pod), END_NOW)
+            self._pod_told = True
+
+    async def _change(self, path: str, patch: Manifest) -> None:
         try:
-            await self._unless_left(persistently(patch), name="stop")
+            await self._unless_left(
+                persistently(partial(self._calls.patch, path, patch)), name="stop"
+            )
         except Exception as error:
-            if status_of(error) != _NOT_FOUND:  # then the watch tells that it has gone
+            if status_of(error) not in _TOO_LATE:  # of what has gone, the watch tells
                 raise
-        self._stopped = stopped
-        times.stopping()
 
     def _follow(self, pod: str) -> None:
         if not self._following:
@@ -175,10 +190,12 @@ class Attempt:
             fields["reason"] = f"{fields.get('reason') or 'it ended well'}; {lost}"
         return Ended(**fields, stdout=self._stdout.kept.output(), stderr=self._stderr.kept.output())
 
-    async def _news(self, sight: Sight, stop: asyncio.Event, seconds: float) -> None:
+    async def _news(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait until something is seen or asked for, at most so long."""
         stopping = None if self._stopped is not None else stop
-        await self._unless_left(_within(seconds, sight.changed.wait()), name="see", stop=stopping)
+        await self._unless_left(
+            _within(seconds, self._sight.changed.wait()), name="see", stop=stopping
+        )
 
     async def _unless_left(
         self, work: Coroutine[Any, Any, T], *, name: str, stop: asyncio.Event | None = None

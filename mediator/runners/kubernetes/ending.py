@@ -10,7 +10,14 @@ from mediator.runners.endings import Stopped
 from mediator.runners.kubernetes.merging import Manifest
 from mediator.runners.kubernetes.naming import STOPPED
 from mediator.runners.kubernetes.program import CANNOT_EXECUTE, REFUSED
-from mediator.runners.kubernetes.situation import Exited, Failed, Running, Situation, Waiting
+from mediator.runners.kubernetes.situation import (
+    BY_DEADLINE,
+    Exited,
+    Failed,
+    Running,
+    Situation,
+    Waiting,
+)
 from mediator.runners.port import Run
 
 _SIGNALLED = 128
@@ -52,6 +59,8 @@ def _exited(found: Exited) -> Manifest:
         reason = f"not started: {found.message.removeprefix(REFUSED)}"
         return {"outcome": Outcome.NOT_STARTED, "reason": reason}
     numbers = _numbers(found.code)
+    if found.by_deadline:
+        return {"outcome": Outcome.TIMEOUT, "reason": BY_DEADLINE, **numbers}
     if numbers["signal"] is not None:
         return {"outcome": Outcome.SIGNAL, "reason": _signalled(numbers["signal"]), **numbers}
     if found.code == 0:
@@ -75,10 +84,18 @@ def _signalled(number: int) -> str:
         return f"ended by signal {number}"
 
 
-def stop_patch(stopped: Stopped) -> Manifest:
-    """Has the cluster end the pod of a Job, and make no other, and leaves word why."""
+END_NOW = {"spec": {"activeDeadlineSeconds": 1}}
+"""Has a node end a pod as after its deadline: SIGTERM, grace, SIGKILL.
+
+Unlike a pod that is deleted it stays: with its exit code, and with its log to be read to the end.
+"""
+
+
+def stop_patch(stopped: Stopped, *, has_pod: bool) -> Manifest:
+    """Leaves word in a Job that its attempt is to end, and why; without a pod it gets none."""
     word = json.dumps({"outcome": stopped.outcome, "reason": stopped.reason})
-    return {"metadata": {"annotations": {STOPPED: word}}, "spec": {"parallelism": 0}}
+    patch: Manifest = {"metadata": {"annotations": {STOPPED: word}}}
+    return patch if has_pod else {**patch, "spec": {"parallelism": 0}}
 
 
 def stopped_before(job: Manifest) -> Stopped | None:

@@ -16,6 +16,7 @@ RIGHTS: tuple[tuple[str, str], ...] = (
     ("patch", "jobs"),
     ("watch", "jobs"),
     ("list", "pods"),
+    ("patch", "pods"),
     ("watch", "pods"),
     ("get", "pods/log"),
     ("create", "secrets"),

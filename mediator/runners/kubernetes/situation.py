@@ -21,6 +21,9 @@ _HOPELESS = "InvalidImageName"
 _DEADLINE = "DeadlineExceeded"
 
 
+BY_DEADLINE = "ended by its node after the deadline of its pod"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
     """The script has not started yet."""
@@ -44,6 +47,8 @@ class Exited:
 
     code: int
     out_of_memory: bool = False
+    by_deadline: bool = False
+    """its node ended it after the pod's deadline"""
     message: str = ""
     """what it left as its termination message"""
 
@@ -71,7 +76,7 @@ def situation(sight: Sight) -> Situation:
         return failed
     state = _script(status)
     if (ended := state.get("terminated")) is not None:
-        return _exited(ended)
+        return _exited(ended, by_deadline=status.get("reason") == _DEADLINE)
     if sight.pod_gone:
         return Failed(outcome=Outcome.EVICTED, reason=f"its pod was removed{_why(status)}")
     if (running := state.get("running")) is not None:
@@ -97,12 +102,13 @@ def _job_failed(condition: Manifest) -> Failed:
 
 
 def _taken(status: Manifest) -> Failed | None:
-    """A pod that its node, or the cluster, has ended as a whole."""
+    """A pod that its node, or the cluster, has taken.
+
+    Not one that is beyond its deadline: that is called failed while its script still ends.
+    """
     reason = status.get("reason", "")
-    if status.get("phase") != "Failed" or not reason:
+    if status.get("phase") != "Failed" or not reason or reason == _DEADLINE:
         return None
-    if reason == _DEADLINE:
-        return Failed(outcome=Outcome.TIMEOUT, reason="ended by its node after its deadline")
     said = status.get("message") or reason
     return Failed(outcome=Outcome.EVICTED, reason=f"its pod was evicted ({reason}: {said})")
 
@@ -115,14 +121,21 @@ def _script(status: Manifest) -> Manifest:
     return {}
 
 
-def _exited(ended: Manifest) -> Situation:
+def _exited(ended: Manifest, *, by_deadline: bool) -> Situation:
     reason, said = ended.get("reason", ""), ended.get("message", "")
     if reason in _NEVER_RAN:
         return Failed(outcome=Outcome.NOT_STARTED, reason=f"its container cannot run: {said}")
-    return Exited(code=ended["exitCode"], out_of_memory=reason == "OOMKilled", message=said)
+    return Exited(
+        code=ended["exitCode"],
+        out_of_memory=reason == "OOMKilled",
+        by_deadline=by_deadline,
+        message=said,
+    )
 
 
 def _not_yet(status: Manifest, job: Manifest | None) -> Situation:
+    if status.get("reason") == _DEADLINE:
+        return Failed(outcome=Outcome.TIMEOUT, reason=f"{BY_DEADLINE}, before it had started")
     for waiting in _waits(status):
         reason, said = waiting.get("reason", ""), waiting.get("message", "")
         if reason in _NO_IMAGE:
