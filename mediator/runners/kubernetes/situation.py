@@ -77,6 +77,8 @@ def situation(sight: Sight) -> Situation:
     state = _script(status)
     if (ended := state.get("terminated")) is not None:
         return _exited(ended, by_deadline=status.get("reason") == _DEADLINE)
+    if sight.pod_gone and sight.job_gone:
+        return _without_pod(job, gone=True)
     if sight.pod_gone:
         return Failed(outcome=Outcome.EVICTED, reason=f"its pod was removed{_why(status)}")
     if (running := state.get("running")) is not None:
