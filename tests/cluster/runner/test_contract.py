@@ -30,6 +30,9 @@ from tests.integration.runners.test_contract_ending import (
     test_stop_before_the_start_starts_nothing as test_stop_before_the_start_starts_nothing,
 )
 from tests.integration.runners.test_contract_input import (
+    test_a_script_finds_no_secret_in_its_parents_environment as test_a_script_finds_no_secret_in_its_parents_environment,  # noqa: E501
+)
+from tests.integration.runners.test_contract_input import (
     test_arguments_arrive_unchanged as test_arguments_arrive_unchanged,
 )
 from tests.integration.runners.test_contract_input import (
@@ -37,6 +40,9 @@ from tests.integration.runners.test_contract_input import (
 )
 from tests.integration.runners.test_contract_input import (
     test_no_signal_is_ignored_or_blocked as test_no_signal_is_ignored_or_blocked,
+)
+from tests.integration.runners.test_contract_output import (
+    test_a_process_that_holds_the_output_open_does_not_delay_the_end as test_a_process_that_holds_the_output_open_does_not_delay_the_end,  # noqa: E501
 )
 from tests.integration.runners.test_contract_output import (
     test_output_before_a_kill_is_kept as test_output_before_a_kill_is_kept,
@@ -48,6 +54,8 @@ from tests.integration.runners.test_contract_output import (
     test_stdout_and_stderr_are_kept_apart as test_stdout_and_stderr_are_kept_apart,
 )
 
+# The client hands a body over as one text; a megabyte holds the event loop up for milliseconds.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 EVERY_BYTE = bytes(range(256))
 
 
@@ -55,7 +63,7 @@ EVERY_BYTE = bytes(range(256))
     "stdin",
     [
         pytest.param(b"", id="nothing"),
-        pytest.param(b"\0a\0\0\xff\r\nb\rc\n\n", id="odd bytes"),
+        pytest.param(b"\0a\0\0\xff\n\rb\rc\n\n", id="odd bytes"),
         pytest.param(EVERY_BYTE * 4000, id="a megabyte"),
     ],
 )
@@ -65,10 +73,19 @@ async def test_the_ticket_arrives_byte_for_byte_and_ends(attempt: Start, stdin: 
     assert ended.stdout.kept == stdin
 
 
+async def test_line_ends_of_windows_reach_the_script(attempt: Start) -> None:
+    """What it prints loses them, as every log of a node with containerd."""
+    ended = await attempt(Path("/usr/bin/od"), "-An", "-c", stdin=b"a\r\nb\r\n")
+    assert ended.stdout.kept.split() == [b"a", b"\\r", b"\\n", b"b", b"\\r", b"\\n"]
+
+
 async def test_a_ticket_that_is_too_large_ends_for_good_with_the_reason(attempt: Start) -> None:
     ended = await attempt(Path("/bin/cat"), stdin=EVERY_BYTE * 4096)
     assert (ended.outcome, ended.final) == (Outcome.NOT_STARTED, True)
-    assert "a Kubernetes Secret holds at most 1048576; give it the runner process" in ended.reason
+    assert (
+        "a Kubernetes Secret holds at most 1048576; give the script the runner process"
+        in ended.reason
+    )
 
 
 async def test_both_outputs_keep_every_byte_and_are_bounded(
