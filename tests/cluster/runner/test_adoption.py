@@ -46,7 +46,7 @@ class Stage:
         path = self.shared / "effects"
         return path.read_text().splitlines() if path.exists() else []
 
-    async def hand_over(self, count: int) -> list[str]:
+    async def hand_over(self, count: int, *, first: int = 1) -> list[str]:
         async with Client(self.mediator.url) as client:
             answers = [
                 await client.hand_over(
@@ -55,7 +55,7 @@ class Stage:
                         body=f"<ticket_info><id>{n}</id></ticket_info>".encode(),
                     )
                 )
-                for n in range(count)
+                for n in range(first, first + count)
             ]
         assert {answer.status for answer in answers} == {202}
         return [answer.delivery for answer in answers]
@@ -152,7 +152,7 @@ async def test_an_api_server_that_is_away_for_a_while_loses_nothing(
     before = await stage.hand_over(2)
     await until(lambda: len(stage.effects()) == 2)
     with api_server_stopped():
-        meanwhile = await stage.hand_over(2)
+        meanwhile = await stage.hand_over(2, first=3)
         stage.go.touch()
         await asyncio.sleep(20)  # longer than leases of the control plane, shorter than a timeout
     for delivery_id in (*before, *meanwhile):
