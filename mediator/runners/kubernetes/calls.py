@@ -122,8 +122,11 @@ def passes(error: BaseException) -> bool:
 
 async def persistently(call: Callable[[], Awaitable[T]]) -> T:
     """Make a call until there is an answer that stands; raises what does not pass."""
-    retrying = AsyncRetrying(retry=retry_if_exception(passes), wait=_wait, reraise=True)
-    return await retrying(call)
+
+    async def made() -> T:  # tenacity does not see that any other callable is asynchronous
+        return await call()
+
+    return await AsyncRetrying(retry=retry_if_exception(passes), wait=_wait, reraise=True)(made)
 
 
 _growing = wait_exponential_jitter(multiplier=0.2, max=10)
