@@ -95,7 +95,7 @@ main() { # directory
                 ;;
             end)
                 printf 'bye\n'
-                return
+                exit # the input of an exec does not end, and is this program
                 ;;
             *) stop "unknown request $word" ;;
         esac

@@ -1,4 +1,4 @@
-"""What is asked of the program in the pod, and what it answers; pod_program.bash has the other end."""
+"""What is asked of pod_program.bash, and what it answers."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_a_directory_in_the_way_is_named_and_left(directory: Path) -> None:
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     answer = pod(tmp_path / "nowhere", requests.look(FILES))
-    with pytest.raises(PodError, match="there is no directory .*nowhere"):
+    with pytest.raises(PodError, match=r"there is no directory .*nowhere"):
         requests.read_look(answer, FILES)
 
 
