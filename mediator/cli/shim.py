@@ -22,14 +22,17 @@ from mediator.cli.bundle import (
 from mediator.cli.printing import AsJson, cell, say, show, show_json, table
 from mediator.cli.send import KeyFile, KeyId
 from mediator.cli.shim_files import bundled, only_here, shim_settings
+from mediator.cli.shim_keeping import push, verify
 from mediator.model.kinds import Kind
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+app.command(epilog="Example: mediator shim push --config mediator.yaml")(push)
+app.command(epilog="Example: mediator shim verify || mediator shim push")(verify)
 
 
 @app.callback()
 def shim() -> None:
-    """Make the files that go into the SecureChange pod."""
+    """Make the files that go into the SecureChange pod, and keep them there."""
 
 
 @app.command(epilog="Example: mediator shim bundle ./pod --url https://mediator.example:8443")
