@@ -23,11 +23,13 @@ from mediator.cli.printing import AsJson, cell, say, show, show_json, table
 from mediator.cli.send import KeyFile, KeyId
 from mediator.cli.shim_files import bundled, only_here, shim_settings
 from mediator.cli.shim_keeping import push, verify
+from mediator.cli.shim_watching import watch
 from mediator.model.kinds import Kind
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 app.command(epilog="Example: mediator shim push --config mediator.yaml")(push)
 app.command(epilog="Example: mediator shim verify || mediator shim push")(verify)
+app.command(epilog="Example: mediator shim watch --metrics-port 9090")(watch)
 
 
 @app.callback()

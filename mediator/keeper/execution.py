@@ -21,8 +21,9 @@ _PIECE = 16 * 1024
 """Bytes of stdin in one message; proxies between here and the container have small buffers."""
 _MOST = 4 * 2**20
 """Bytes of output that are read before the command is given up: no container may fill memory."""
-_NOT_FOUND = (126, 127)
-"""How a shell, and a container's runtime, say that there is no such command."""
+_NOT_FOUND = "executable file not found"
+"""How containerd's and CRI-O's runtimes say that there is no such command. Not by an exit code:
+bash ends with 127 when it does not find the file that it shall run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +145,7 @@ def exit_code(status: bytes, command: Sequence[str]) -> int:
         said = str(document.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PodError("the answer of the API server cannot be read") from error
-    if code in _NOT_FOUND or "executable file not found" in said:
+    if _NOT_FOUND in said:
         raise PodError(f"the container has no {command[0]}, which must be there to look into it")
     if code is None:
         raise PodError(f"{command[0]} could not be started there: {said[:300]}")

@@ -40,6 +40,14 @@ class SelfTest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What differs in a container, and which commands there are to put it right."""
+
+    differences: tuple[Difference, ...]
+    tools: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Keeper:
     """Does it, in one container."""
 
@@ -47,21 +55,16 @@ class Keeper:
     place: Place
     wanted: Wanted
 
-    async def differences(self) -> list[Difference]:
+    async def look(self) -> Found:
         """What is not as it should be; nothing is written. Raises `PodError`."""
         files = self.wanted.files
         look = requests.read_look(await self._ask(requests.look(files)), files)
-        return await self._differences(look)
+        return Found(differences=tuple(await self._differences(look)), tools=look.tools)
 
-    async def put_right(self) -> list[Difference]:
-        """Write what differs; that is returned. Raises `PodError` when anything still differs."""
-        files = self.wanted.files
-        look = requests.read_look(await self._ask(requests.look(files)), files)
-        found = await self._differences(look)
-        if found:
-            _be_able(look)
-            await self._install([one.file for one in found])
-        return found
+    async def put_right(self, found: Found) -> None:
+        """Write what differs. Raises `PodError` when anything still does."""
+        _be_able(found)
+        await self._install([one.file for one in found.differences])
 
     async def self_test(self) -> SelfTest:
         """Have the shim look for its mediator. Raises `PodError` when it cannot be run."""
@@ -113,8 +116,8 @@ class Keeper:
         )
 
 
-def _be_able(look: Look) -> None:
-    missing = [name for name in NEEDED_TO_INSTALL if name not in look.tools]
+def _be_able(found: Found) -> None:
+    missing = [name for name in NEEDED_TO_INSTALL if name not in found.tools]
     if missing:
         raise PodError(
             f"the container has no {' and no '.join(missing)}, so files cannot be written there;"

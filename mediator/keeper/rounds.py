@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mediator.keeper.files import Difference
@@ -53,12 +53,13 @@ async def one_pod(api: ApiClient, pod: Pod, wanted: Wanted, *, write: bool) -> R
     if pod.why_not:
         return Report(pod=pod, problem=pod.why_not)
     keeper = Keeper(api=api, place=pod.place, wanted=wanted)
-    found: Sequence[Difference] = ()
-    written = False
+    report = Report(pod=pod)
     try:
-        found = await (keeper.put_right() if write else keeper.differences())
-        written = write and bool(found)
-        tried = None if found and not write else await keeper.self_test()
+        found = await keeper.look()
+        report = replace(report, differences=found.differences)
+        if found.differences and write:
+            await keeper.put_right(found)
+            report = replace(report, written=True)
+        return report if report.drifted else replace(report, self_test=await keeper.self_test())
     except PodError as error:
-        return Report(pod=pod, differences=found, written=written, problem=str(error))
-    return Report(pod=pod, differences=found, written=written, self_test=tried)
+        return replace(report, problem=str(error))
