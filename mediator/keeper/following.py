@@ -73,7 +73,9 @@ class Following:
         except _Expired:
             self._version = ""
         except PodError:
-            self.connected = False
+            # The next try begins with a list, so that pods are followed even where the account
+            # may not watch them.
+            self.connected, self._version = False, ""
             raise
 
     async def _list(self) -> None:
