@@ -35,9 +35,20 @@ def connected() -> Iterator[None]:
         " KUBECONFIG naming its kubeconfig"
     )
     config.load_kube_config(os.environ["KUBECONFIG"])
-    with closing(client.ApiClient()) as api:
+    with _client() as api:
         client.ApiClient.set_default(api)
         yield
+
+
+@contextmanager
+def _client() -> Iterator[client.ApiClient]:
+    """Its own `close` leaves connections to the garbage collector, which warns of them."""
+    api = client.ApiClient()
+    try:
+        yield api
+    finally:
+        api.rest_client.pool_manager.clear()
+        api.close()
 
 
 def address() -> str:
@@ -89,13 +100,14 @@ class SecureChange:
             pod.metadata.name
             for pod in self._pods()
             if not pod.metadata.deletion_timestamp
-            and all(one.state.running for one in pod.status.container_statuses or [None])
+            and pod.status.container_statuses
+            and all(one.state.running for one in pod.status.container_statuses)
         ]
 
     def run(self, shell: str, *, pod: str = "") -> str:
         """What a line of shell prints in a pod, by default the first."""
         name = pod or self.running()[0]
-        with closing(client.ApiClient()) as api:  # of its own: it is changed by `stream`
+        with _client() as api:  # of its own: it is changed by `stream`
             said = stream(
                 client.CoreV1Api(api).connect_get_namespaced_pod_exec,
                 name,
