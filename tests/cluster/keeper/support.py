@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ IMAGE = "docker.io/library/python:3.13-slim-bookworm"
 DIRECTORY = "/opt/tufin/data/securechange/scripts"
 LABELS = {"app": "securechange"}
 ROLE = Path(__file__).parents[3] / "deploy" / "kubernetes-shim" / "role.yaml"
+_untyped: Any = client.ApiClient
+_load: Any = config.load_kube_config
 _STAY = "trap 'exit 1' TERM; while :; do sleep 1 & wait; done"
 """What is process 1 ends at SIGTERM only if it asks for it."""
 
@@ -34,16 +36,16 @@ def connected() -> Iterator[None]:
         "these tests need a cluster: run tests/run --cluster, or pytest in its network with"
         " KUBECONFIG naming its kubeconfig"
     )
-    config.load_kube_config(os.environ["KUBECONFIG"])
+    _load(os.environ["KUBECONFIG"])
     with _client() as api:
-        client.ApiClient.set_default(api)
+        _untyped.set_default(api)
         yield
 
 
 @contextmanager
-def _client() -> Iterator[client.ApiClient]:
+def _client() -> Iterator[Any]:
     """Its own `close` leaves connections to the garbage collector, which warns of them."""
-    api = client.ApiClient()
+    api = _untyped()
     try:
         yield api
     finally:
@@ -51,9 +53,24 @@ def _client() -> Iterator[client.ApiClient]:
         api.close()
 
 
+def core() -> Any:
+    """The API of pods, by the test's client; Any, as its models may be plain documents."""
+    return client.CoreV1Api(_untyped.get_default())
+
+
+def apps() -> Any:
+    """That of Deployments."""
+    return client.AppsV1Api(_untyped.get_default())
+
+
+def rbac() -> Any:
+    """That of Roles."""
+    return client.RbacAuthorizationV1Api(_untyped.get_default())
+
+
 def address() -> str:
     """Where this process listens for pods: in the tests' cluster the node is this machine."""
-    (node, *_) = client.CoreV1Api(client.ApiClient.get_default()).list_node().items
+    (node, *_) = core().list_node().items
     return str(next(one.address for one in node.status.addresses if one.type == "InternalIP"))
 
 
@@ -61,19 +78,18 @@ def address() -> str:
 def namespace() -> Iterator[str]:
     """A namespace of a random name, which is removed afterwards with all that is in it."""
     name = f"keeper-{uuid_utils.uuid4().hex[:12]}"
-    core = client.CoreV1Api(client.ApiClient.get_default())
-    core.create_namespace({"metadata": {"name": name}})
+    core().create_namespace({"metadata": {"name": name}})
     try:
         eventually_true(
             lambda: [
                 account
-                for account in core.list_namespaced_service_account(name).items
+                for account in core().list_namespaced_service_account(name).items
                 if account.metadata.name == "default"
             ]
         )
         yield name
     finally:
-        core.delete_namespace(name, grace_period_seconds=0)
+        core().delete_namespace(name, grace_period_seconds=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +105,7 @@ class SecureChange:
 
     def deploy(self) -> None:
         """Start it, and wait for its pods."""
-        client.AppsV1Api(client.ApiClient.get_default()).create_namespaced_deployment(
-            self.namespace, self._deployment()
-        )
+        apps().create_namespaced_deployment(self.namespace, self._deployment())
         eventually_true(lambda: len(self.running()) == self.replicas)
 
     def running(self) -> list[str]:
@@ -119,9 +133,11 @@ class SecureChange:
                 tty=False,
                 _preload_content=False,
             )
-            with closing(said):
+            try:
                 said.run_forever(timeout=60)
                 return str(said.read_all())
+            finally:
+                said.sock.shutdown()  # its `close` does not, when the other side closed first
 
     def path(self, name: str) -> str:
         """Of a file in the pod."""
@@ -130,9 +146,7 @@ class SecureChange:
     def kill_pod(self) -> str:
         """Delete the first pod as a node that dies does; its name. Another comes back empty."""
         name = self.running()[0]
-        client.CoreV1Api(client.ApiClient.get_default()).delete_namespaced_pod(
-            name, self.namespace, grace_period_seconds=0
-        )
+        core().delete_namespaced_pod(name, self.namespace, grace_period_seconds=0)
         return name
 
     def restart_container(self) -> int:
@@ -153,15 +167,13 @@ class SecureChange:
         """Reason and message of the Events on pods that the keeper wrote."""
         return [
             (event.reason, event.message)
-            for event in client.CoreV1Api(client.ApiClient.get_default())
-            .list_namespaced_event(self.namespace)
-            .items
+            for event in core().list_namespaced_event(self.namespace).items
             if event.source.component == "mediator-shim-keeper"
         ]
 
     def _pods(self) -> Sequence[Any]:
-        core = client.CoreV1Api(client.ApiClient.get_default())
-        return core.list_namespaced_pod(self.namespace, label_selector="app=securechange").items  # type: ignore[no-any-return]
+        found = core().list_namespaced_pod(self.namespace, label_selector="app=securechange")
+        return list(found.items)
 
     def _deployment(self) -> dict[str, Any]:
         container: dict[str, Any] = {
@@ -219,22 +231,22 @@ def account(namespace: str, directory: Path, *, without: tuple[str, str] | None 
 
     `without`: resource and verb that are left out of it.
     """
-    rbac, core = (
-        client.RbacAuthorizationV1Api(client.ApiClient.get_default()),
-        client.CoreV1Api(client.ApiClient.get_default()),
-    )
     made, role, binding = yaml.safe_load_all(ROLE.read_text())
     for rule in role["rules"]:
         if without is not None and without[0] in rule["resources"]:
             rule["verbs"].remove(without[1])
     role["rules"] = [rule for rule in role["rules"] if rule["verbs"]]
     binding["subjects"][0]["namespace"] = namespace
-    core.create_namespaced_service_account(namespace, made)
-    rbac.create_namespaced_role(namespace, role)
-    rbac.create_namespaced_role_binding(namespace, binding)
-    token = core.create_namespaced_service_account_token(
-        made["metadata"]["name"], namespace, {"spec": {"expirationSeconds": 3600}}
-    ).status.token
+    core().create_namespaced_service_account(namespace, made)
+    rbac().create_namespaced_role(namespace, role)
+    rbac().create_namespaced_role_binding(namespace, binding)
+    token = (
+        core()
+        .create_namespaced_service_account_token(
+            made["metadata"]["name"], namespace, {"spec": {"expirationSeconds": 3600}}
+        )
+        .status.token
+    )
     written = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
     written["users"][0]["user"] = {"token": token}
     path = directory / "keeper.kubeconfig"
