@@ -168,7 +168,8 @@ def being_written(script: Script) -> Script:
 
 
 def _script(reading: Reading, starts: Starts) -> Script:
-    start = starts.of(reading) if not reading.problem else Start()
+    elsewhere = reading.policy.runner is RunnerName.KUBERNETES
+    start = starts.of(reading) if not (reading.problem or elsewhere) else Start()
     warm = reading.policy.runner is RunnerName.WARM
     no_python = warm and start.need is None and not (start.python or start.problem)
     needs_packages = start.need is not None and start.need.requirements

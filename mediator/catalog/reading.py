@@ -24,7 +24,8 @@ from mediator.catalog.shebang import starts_like_a_program
 from mediator.catalog.stated import Stated, read_block, read_sidecar
 from mediator.catalog.unfit import BeingWritten, Unfit
 from mediator.model.answers import problem_of_answer
-from mediator.model.policies import Policy, StatedPolicy, resolve
+from mediator.model.policies import Policy, RunnerName, StatedPolicy, resolve
+from mediator.settings.kubernetes import Kubernetes
 from mediator.settings.tree import Settings
 
 SIDECAR = ".toml"
@@ -113,11 +114,25 @@ def _fill(reading: Reading, files: Files, settings: Settings) -> None:
     reading.requirements = normalised(stated.dependencies, path.name)
     refuse_not_executable(path, head)
     reading.fallback = _fallback(path, reading.policy, files)
+    refuse_no_cluster(reading.policy, settings.kubernetes)
 
 
 def _policy(settings: Settings, name: str, *stated: StatedPolicy) -> Policy:
     overriding = settings.policies.get(name, StatedPolicy())
     return resolve(settings.policy_defaults, *stated, overriding)
+
+
+def refuse_no_cluster(policy: Policy, settings: Kubernetes) -> None:
+    """Raise `Unfit` for a script that is to run in a cluster which the settings leave out."""
+    if policy.runner is not RunnerName.KUBERNETES:
+        return
+    if not settings.enabled:
+        raise Unfit("its runner is kubernetes; set kubernetes.enabled in the settings.")
+    if policy.kubernetes.image is None and settings.image is None:
+        raise Unfit(
+            "its runner is kubernetes, and nothing names an image; set kubernetes.image in the "
+            "settings, or image in the table kubernetes of its policy."
+        )
 
 
 def _is_script(path: Path, head: FileHead, files: Files) -> bool:

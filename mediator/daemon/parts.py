@@ -25,6 +25,8 @@ from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.metrics.catalog import PARENTS
 from mediator.model.signatures import Key, Verifier
+from mediator.runners.choosing import ChosenRunner
+from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.live import LiveOutputs
 from mediator.runners.warm import WarmRunner
 from mediator.settings.secrets import Secrets, read_secrets
@@ -43,7 +45,7 @@ class Parts:
 
     store: DeliveryStore
     scripts: LiveScripts
-    runner: WarmRunner
+    runner: ChosenRunner
     slots: Slots
     dispatcher: Dispatcher
     cleaner: Cleaner
@@ -61,13 +63,15 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     tracer = make_tracer(settings.tracing)
     store = MeasuredStore(store_of(settings.store), metrics)
     scripts = _scripts(settings, metrics, environ)
-    runner = WarmRunner(settings.dispatch.work_directory)
+    here = WarmRunner(settings.dispatch.work_directory)
+    cluster = KubernetesRunner(settings.kubernetes) if settings.kubernetes.enabled else None
+    runner = ChosenRunner(here=here, cluster=cluster)
     scripts.listen(lambda _: store.notices.work())
-    keep_warm = _keep_warm(scripts, runner, dict(environ))
+    keep_warm = _keep_warm(scripts, here, dict(environ))
     scripts.listen(lambda _: keep_warm())
     scripts.listen(lambda _: _know(scripts, metrics))
     slots = _slots(settings, metrics)
-    _show_limits(settings, runner, metrics)
+    _show_limits(settings, here, metrics)
     maker = AttemptMaker(
         store=store,
         runner=runner,

@@ -26,9 +26,9 @@ from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.attempts import Ended, Outcome
 from mediator.model.deliveries import Claim, State, Verdict
-from mediator.model.policies import Policy
+from mediator.model.policies import Policy, RunnerName
 from mediator.runners.live import LiveOutputs
-from mediator.runners.port import Listener, Run, Runner
+from mediator.runners.port import LeftRunning, Listener, Run, Runner
 from mediator.storage.port import DeliveryStore, Finish
 from mediator.tracing.context import TraceContext
 from mediator.tracing.port import NoTracer, Tracer
@@ -43,9 +43,16 @@ class Stop:
     event: asyncio.Event = field(default_factory=asyncio.Event)
     shutdown: bool = False
     """the daemon goes down: the attempt costs nothing and is made again"""
+    outlives: bool = False
+    """it goes on without the daemon"""
+    leave: asyncio.Event = field(default_factory=asyncio.Event)
+    """the daemon, or its right to the attempt, goes away: the attempt is to be let alone"""
 
     def ask(self, *, shutdown: bool) -> None:
         """End it. An operator's wish is stronger than a shutdown."""
+        if shutdown and self.outlives:
+            self.leave.set()
+            return
         self.shutdown = shutdown and (self.shutdown or not self.event.is_set())
         self.event.set()
 
@@ -84,8 +91,13 @@ class AttemptMaker:
         _log.debug("attempt started")
         with attempt_span(self.tracer, claim, started) as span:
             ended = await self._run(claim, script, policy, stop, trace=span.context)
+            if ended is None:
+                _log.info("attempt left running")
+                return
             verdict = self._verdict(ended, claim, policy, stop)
             state = await self._record(claim, ended, verdict, sha256=script.sha256)
+            if state is not None and stop.outlives:
+                await self.runner.recorded(run_name(claim))
             self._count(claim, ended, state, policy=policy, started=started)
             tell_ended(span, claim, ended, verdict=verdict, state=state)
 
@@ -105,14 +117,18 @@ class AttemptMaker:
         stop: Stop,
         *,
         trace: TraceContext | None,
-    ) -> Ended:
+    ) -> Ended | None:
+        """None: it goes on without this mediator."""
         if stop.event.is_set():  # claimed in the moment of the shutdown
             return Ended(outcome=Outcome.CANCELLED, reason="stopped before it started")
         try:
             run = described(claim, script, policy, self.daemon_environment, trace=trace)
             with self._heard(claim) as heard:
-                ended = await self.runner.run(replace(run, on_output=heard), stop=stop.event)
+                run = replace(run, on_output=heard, leave=stop.leave)
+                ended = await self.runner.run(run, stop=stop.event)
             return checked(ended, policy) if claim.delivery.interactive else ended
+        except LeftRunning:
+            return None
         except UnsplittableError as error:
             return Ended(outcome=Outcome.NOT_STARTED, reason=str(error))
         except Exception as error:  # noqa: BLE001 - a fault here costs this attempt, not the daemon
@@ -193,6 +209,11 @@ class AttemptMaker:
             self.metrics.attempts.ended(claim.delivery, state, now)
 
 
+def run_name(claim: Claim) -> str:
+    """What the attempt of a claim is called, by this mediator and the next."""
+    return f"{claim.delivery.id}-{claim.number}"
+
+
 def described(
     claim: Claim,
     script: Script,
@@ -208,18 +229,28 @@ def described(
     Raises `UnsplittableError` when its arguments are to be split and cannot be.
     """
     delivery = claim.delivery
+    elsewhere = policy.runner is RunnerName.KUBERNETES
     program, *before = script.argv
     arguments = delivery.arguments
     if policy.split_arguments:
         arguments = split(arguments)
     return Run(
-        name=f"{delivery.id}-{claim.number}",
+        name=run_name(claim),
         program=Path(program),
         arguments=(*before, *arguments),
-        environment=environment(delivery, policy, number=claim.number, daemon=daemon, trace=trace),
+        environment=environment(
+            delivery,
+            policy,
+            number=claim.number,
+            daemon=daemon,
+            trace=trace,
+            elsewhere=elsewhere,
+        ),
         stdin=claim.body,
         timeout=policy.timeout.total_seconds(),
         grace=policy.grace.total_seconds(),
         limits=policy.limits,
         warm=warm_of(script, policy),
+        pod=policy.kubernetes if elsewhere else None,
+        script=script.name,
     )

@@ -7,6 +7,7 @@ is pending again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from mediator.dispatch.slots import Slots, limits, ordered
 from mediator.dispatch.telling import named
 from mediator.errors import StoreUnavailable
 from mediator.model.deliveries import Claim
+from mediator.model.policies import RunnerName
 from mediator.storage.port import Appetite, DeliveryStore
 
 _log = structlog.get_logger()
@@ -74,8 +76,10 @@ class Dispatcher:
             stops=self._stops,
             scripts=lambda: scripts.catalog.scripts,
             clock=clock,
+            adopted=self._adopt,
             lease=lease,
         )
+        self._adopted: list[Claim] = []
         self._stopping = False
         self._cutting = False
         self._running: asyncio.Task[None] | None = None
@@ -137,6 +141,7 @@ class Dispatcher:
         self._last_round = self._clock.steady()
         if not self._house.recovered:
             await self._house.recover()
+        self._go_on(attempts)
         now = self._clock.now()
         room = await self._fill(attempts, now)
         return await self._idle(room, after=now)
@@ -171,22 +176,40 @@ class Dispatcher:
                 self._start(attempts, claim, scripts[claim.delivery.script])
         return self._slots.room(scripts)
 
-    def _start(self, attempts: asyncio.TaskGroup, claim: Claim, script: Script) -> None:
+    def _adopt(self, claims: Sequence[Claim]) -> None:
+        self._adopted += claims
+        self._store.notices.work()
+
+    def _go_on(self, attempts: asyncio.TaskGroup) -> None:
+        """Take up what runs without a mediator, slots or not: it has one already."""
+        scripts = self._scripts.catalog.scripts
+        while self._adopted:
+            claim = self._adopted.pop()
+            script = scripts.get(claim.delivery.script)
+            if script is not None and (claim.delivery.id, claim.number) not in self._stops:
+                self._start(attempts, claim, script, adopted=True)
+
+    def _start(
+        self, attempts: asyncio.TaskGroup, claim: Claim, script: Script, *, adopted: bool = False
+    ) -> None:
         """The slot is taken here, before the task runs, so that the next claim sees it."""
         delivery = claim.delivery
         self._stop_one(delivery.id)
-        stop = self._stops[delivery.id, claim.number] = Stop()
+        outlives = script.policy.runner is RunnerName.KUBERNETES
+        stop = self._stops[delivery.id, claim.number] = Stop(outlives=outlives)
         if self._cutting:
             stop.ask(shutdown=True)
         self._slots.take(delivery.script, interactive=delivery.interactive)
         attempts.create_task(
-            self._attempt(claim, script, stop), name=f"attempt-{delivery.id}-{claim.number}"
+            self._attempt(claim, script, stop, adopted=adopted),
+            name=f"attempt-{delivery.id}-{claim.number}",
         )
 
-    async def _attempt(self, claim: Claim, script: Script, stop: Stop) -> None:
+    async def _attempt(self, claim: Claim, script: Script, stop: Stop, *, adopted: bool) -> None:
         delivery = claim.delivery
         try:
-            if (fresh := await self._fresh(script)) is None:
+            # What runs already is not put back, whatever has become of its script.
+            if (fresh := script if adopted else await self._fresh(script)) is None:
                 await self._maker.put_back(claim)
             else:
                 await self._maker.make(claim, fresh, stop)

@@ -25,13 +25,15 @@ def environment(
     number: int,
     daemon: Mapping[str, str],
     trace: TraceContext | None = None,
+    elsewhere: bool = False,
 ) -> dict[str, str]:
     """The whole environment of attempt `number`; later entries win over earlier ones.
 
-    `trace`: the span it belongs to; without one there are no variables of a trace.
+    `trace`: the span it belongs to; without one there are no variables of a trace. `elsewhere`: it
+    does not run on this machine, whose `PATH` and `HOME` mean nothing there.
     """
     return {
-        **_basics(daemon),
+        **({} if elsewhere else _basics(daemon)),
         **delivery.variables,
         **_asked_for(policy, daemon),
         "MEDIATOR_DELIVERY_ID": delivery.id,

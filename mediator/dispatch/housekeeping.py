@@ -7,7 +7,7 @@ set back would hold up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -19,7 +19,9 @@ from mediator.dispatch.attempt import Stops
 from mediator.dispatch.lapsing import Watch
 from mediator.dispatch.telling import tell_fates
 from mediator.errors import StoreUnavailable
-from mediator.storage.port import DeliveryStore
+from mediator.model.deliveries import Claim
+from mediator.model.policies import RunnerName
+from mediator.storage.port import DeliveryStore, Held
 
 _log = structlog.get_logger()
 
@@ -40,6 +42,8 @@ class Housekeeping:
     scripts: Callable[[], Mapping[str, Script]]
     """those that there are now"""
     clock: Clock
+    adopted: Callable[[Sequence[Claim]], None]
+    """is told what runs without the mediator that began it, and is this dispatcher's now"""
     lease: timedelta = LEASE
     recovered: bool = False
     """whether what an earlier mediator lost was put back"""
@@ -71,19 +75,44 @@ class Housekeeping:
         running = dict(self.stops)
         ids = {delivery_id for delivery_id, _ in running}
         ended = await self.store.renew(self.owner, ids, lease=self.clock.now() + self.lease)
+        taken = await self._taken(ended) if any(s.outlives for s in running.values()) else ended
         for (delivery_id, _), stop in running.items():
-            if delivery_id in ended:
+            if delivery_id in ended and stop.outlives and delivery_id in taken:
+                stop.ask(shutdown=True)  # another dispatcher goes on with it: hands off
+            elif delivery_id in ended:
                 stop.ask(shutdown=False)
+
+    async def _taken(self, ended: Collection[str]) -> Collection[str]:
+        """Those that are no longer this dispatcher's, of those that are to be stopped."""
+        if not ended:
+            return ()
+        held = {item.delivery_id for item in await self.store.held() if item.owner == self.owner}
+        return set(ended) - held
 
     async def recover(self) -> None:
         """End what is late, and put back what was lost: also what an error here left behind."""
         tell_fates(await self.store.expire(now=self.clock.now()))
         lost = self._watch.lost(await self.store.held(), at=self.clock.steady())
+        await self._adopt([item for item in lost if self._outlives(item)])
+        lost = [item for item in lost if not self._outlives(item)]
         recovered = await self.store.recover(lost, now=self.clock.now())
         self.recovered = True
         if recovered:
             _log.warning("deliveries recovered that a mediator lost", count=len(recovered))
             tell_fates(recovered)
+
+    async def _adopt(self, lost: Sequence[Held]) -> None:
+        if not lost:
+            return
+        lease = self.clock.now() + self.lease
+        claims = await self.store.adopt(lost, owner=self.owner, lease=lease)
+        if claims:
+            _log.info("attempts adopted that another mediator began", count=len(claims))
+            self.adopted(claims)
+
+    def _outlives(self, item: Held) -> bool:
+        script = self.scripts().get(item.script)
+        return script is not None and script.policy.runner is RunnerName.KUBERNETES
 
     async def hasten(self) -> None:
         """Make due what waits longer than its script's policy ever has it wait."""

@@ -18,10 +18,8 @@ def judge(ended: Ended, delivery: Delivery, policy: Policy, *, now: datetime) ->
         return Verdict(state=State.CANCELLED, error="cancelled while it ran")
     if delivery.interactive:
         return Verdict(state=State.DEAD, charged=True, error=ended.reason)
-    # What a script exits with after the mediator stopped it says nothing of the ticket.
-    if ended.outcome is Outcome.FAILED and ended.exit_code in policy.give_up_on:
-        error = f"{ended.reason}; the policy gives up on this exit code"
-        return Verdict(state=State.DEAD, charged=True, error=error)
+    if why := _hopeless(ended, policy):
+        return Verdict(state=State.DEAD, charged=True, error=f"{ended.reason}; {why}")
     due = next_attempt(
         policy.retry,
         failures=delivery.failures + 1,
@@ -32,6 +30,16 @@ def judge(ended: Ended, delivery: Delivery, policy: Policy, *, now: datetime) ->
         error = f"{ended.reason}; no attempt is left by the policy"
         return Verdict(state=State.DEAD, charged=True, error=error)
     return Verdict(state=State.PENDING, due=due, charged=True, error=ended.reason)
+
+
+def _hopeless(ended: Ended, policy: Policy) -> str:
+    """Why no other attempt is worth it; empty: it is."""
+    if ended.final:
+        return "another attempt would end in the same way"
+    # What a script exits with after the mediator stopped it says nothing of the ticket.
+    if ended.outcome is Outcome.FAILED and ended.exit_code in policy.give_up_on:
+        return "the policy gives up on this exit code"
+    return ""
 
 
 _SHUT_DOWN = "the mediator was shut down while this attempt ran"

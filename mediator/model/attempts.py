@@ -25,7 +25,17 @@ class Outcome(StrEnum):
     NOT_STARTED = "not_started"
     """the script could not be executed at all (no interpreter, not executable, no memory)"""
     LOST = "lost"
-    """the mediator or its launcher died while the attempt ran; its end is unknown"""
+    """the mediator, its launcher or its cluster died while the attempt ran; its end is unknown"""
+    OUT_OF_MEMORY = "out_of_memory"
+    """killed because its pod used more memory than its limit"""
+    EVICTED = "evicted"
+    """its pod was taken off its node"""
+    NO_IMAGE = "no_image"
+    """the image of its pod cannot be had"""
+    UNSCHEDULABLE = "unschedulable"
+    """no node took its pod in time"""
+    REFUSED = "refused"
+    """the cluster refused it, by a quota, an admission rule or for want of a right"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +83,8 @@ class Ended:
     stderr: Output = field(default_factory=Output)
     leftovers: int = 0
     """processes the script left behind, which the runner killed"""
+    final: bool = False
+    """another attempt can only end in the same way"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field
 
 from mediator.model.durations import Duration, PositiveDuration, Size
 from mediator.model.kinds import ANSWERS, ROOTS, Kind
+from mediator.model.pods import Pod
+from mediator.model.strict import Strict as Strict
 
 ExitCode = Annotated[int, Field(ge=1, le=255)]
 ModuleName = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
@@ -48,21 +49,8 @@ class RunnerName(StrEnum):
     """a process of its own"""
     WARM = "warm"
     """a fork of a Python that has modules imported already"""
-
-
-class Strict(BaseModel):
-    """Stated by a person: an unknown key is an error, and so is `yes` where a number belongs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML reads `yes` as true, and pydantic reads true as 1: port 1, one attempt."""
-        if isinstance(value, bool) and not _takes_bool(cls.model_fields[str(info.field_name)]):
-            shown = str(value).lower()
-            raise ValueError(f"{shown} is no number or text; if text is meant, write it in quotes")
-        return value
+    KUBERNETES = "kubernetes"
+    """a Job of its own in a Kubernetes cluster"""
 
 
 class Retry(Strict):
@@ -122,7 +110,7 @@ class StatedPolicy(Strict):
     order: Order | None = None
     """`ticket`: one ticket's deliveries run one after another, in arrival order."""
     runner: RunnerName | None = None
-    """What runs the attempts: `process`, or `warm` for forks of a Python that is kept ready."""
+    """What runs the attempts: `process`, `warm` (forks of a Python kept ready), or `kubernetes`."""
     preload: tuple[ModuleName, ...] | None = None
     """Modules that a `warm` Python has imported."""
     env: dict[VariableName, str] | None = None
@@ -131,6 +119,8 @@ class StatedPolicy(Strict):
     """Variables the script gets from the daemon's environment, where they are set there."""
     limits: Limits | None = None
     """Bounds on what one attempt may use."""
+    kubernetes: Pod | None = None
+    """The pod of an attempt, where `runner` is `kubernetes`."""
     roots: tuple[str, ...] | None = None
     """Root elements accepted; `*` is any document, `empty` no body at all."""
     split_arguments: bool | None = None
@@ -162,6 +152,7 @@ class Policy(Strict):
     env: dict[VariableName, str] = Field(default_factory=dict)
     pass_env: frozenset[VariableName] = frozenset()
     limits: Limits = Limits()
+    kubernetes: Pod = Pod()
     roots: tuple[str, ...]
     split_arguments: bool = False
     answer: tuple[str, ...]
@@ -182,6 +173,7 @@ class PolicyDefaults(Strict):
     """Variables every script gets; a policy adds to them, and wins where it names the same."""
     pass_env: frozenset[VariableName] = frozenset()
     """Variables every script gets from the daemon's environment, besides its policy's."""
+    runner: RunnerName = RunnerName.PROCESS
 
 
 def resolve(defaults: PolicyDefaults, *layers: StatedPolicy) -> Policy:
@@ -198,6 +190,7 @@ def resolve(defaults: PolicyDefaults, *layers: StatedPolicy) -> Policy:
         "roots": ROOTS[kind],
         "answer": ANSWERS[kind],
         "env": defaults.env,
+        "runner": defaults.runner,
     }
     whole = overlay(base, {key: value for key, value in stated.items() if value is not None})
     whole["pass_env"] = defaults.pass_env | whole.get("pass_env", frozenset())
@@ -214,7 +207,3 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
             value = overlay(under, value)
         merged[key] = value
     return merged
-
-
-def _takes_bool(field: FieldInfo) -> bool:
-    return bool in {field.annotation, *get_args(field.annotation)}

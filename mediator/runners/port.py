@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mediator.model.attempts import Ended
+from mediator.model.pods import Pod
 from mediator.model.policies import Limits
 
 Listener = Callable[[str, bytes], None]
@@ -51,6 +52,16 @@ class Run:
     """hears all output as it comes, also what `limits.output` leaves out at the end"""
     warm: Warm | None = None
     """leave to run it as a fork; a runner that cannot starts the program instead"""
+    pod: Pod | None = None
+    """the pod it is to run in; None: it runs on this machine"""
+    script: str = ""
+    """name of the script, for people who look at what runs"""
+    leave: asyncio.Event | None = field(default=None, compare=False)
+    """set when the mediator goes down: a runner whose attempts outlive it raises `LeftRunning`"""
+
+
+class LeftRunning(Exception):
+    """The attempt goes on without the mediator: a run of the same name continues it."""
 
 
 class Runner(Protocol):
@@ -67,6 +78,10 @@ class Runner(Protocol):
         outcome `cancelled`. Cancelling the task kills it at once. Never raises for what a script
         does: that is an outcome.
         """
+        ...
+
+    async def recorded(self, name: str) -> None:
+        """The end of the run of that name is in the store: nothing of it need be kept."""
         ...
 
     async def close(self) -> None:

@@ -60,6 +60,9 @@ class ProcessRunner:
             if self._runs == 0:
                 self._idle.set()
 
+    async def recorded(self, name: str) -> None:
+        """Nothing is kept of an attempt that has ended."""
+
     async def close(self) -> None:
         """Kill what still runs, wait until it is dead, and remove every working directory."""
         self._open = False

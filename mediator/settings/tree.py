@@ -20,8 +20,16 @@ from pydantic_settings import (
 
 from mediator.model.durations import AnySize, Duration, PositiveDuration, Size
 from mediator.model.kinds import Kind
-from mediator.model.policies import PolicyDefaults, Retry, StatedPolicy, Strict, VariableName
+from mediator.model.policies import (
+    PolicyDefaults,
+    Retry,
+    RunnerName,
+    StatedPolicy,
+    Strict,
+    VariableName,
+)
 from mediator.model.routing import Route
+from mediator.settings.kubernetes import Kubernetes
 from mediator.settings.store_url import at_directory, check, is_sqlite, sqlite_path
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -251,6 +259,8 @@ class Dispatch(Strict):
     """Time from SIGTERM to SIGKILL; default 10s."""
     drain: Duration = timedelta(seconds=30)
     """Time running attempts get to end by themselves at shutdown; default 30s."""
+    runner: RunnerName = RunnerName.PROCESS
+    """What runs the attempts: `process` (default), `warm`, or `kubernetes`."""
     retry: Retry = Retry()
     """When a failed attempt of a trigger script is made again."""
     deduplicate: Duration = timedelta(hours=24)
@@ -381,6 +391,8 @@ class Settings(BaseSettings):
     """Who may hand over tickets, and who may look and operate."""
     dispatch: Dispatch = Dispatch()
     """How scripts are run, unless their policies say otherwise."""
+    kubernetes: Kubernetes = Kubernetes()
+    """Where attempts run as Jobs, for scripts whose runner is `kubernetes`."""
     log: Log = Log()
     """What is logged, and how."""
     tracing: Tracing = Tracing()
@@ -415,6 +427,7 @@ class Settings(BaseSettings):
             retry=self.dispatch.retry,
             env=self.dispatch.env,
             pass_env=self.dispatch.pass_env,
+            runner=self.dispatch.runner,
         )
 
     def anchored(self, directory: Path) -> Self:
@@ -429,6 +442,7 @@ class Settings(BaseSettings):
                 "store": self.store.anchored(base),
                 "auth": self.auth.anchored(base),
                 "shim": self.shim.anchored(base),
+                "kubernetes": self.kubernetes.anchored(base),
                 "dispatch": self.dispatch.model_copy(
                     update={"work_directory": base / self.dispatch.work_directory}
                 ),

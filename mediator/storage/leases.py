@@ -15,10 +15,11 @@ from sqlalchemy import (
 )
 
 from mediator.model.attempts import Outcome
-from mediator.model.deliveries import Fate, State
+from mediator.model.deliveries import Claim, Fate, State
 from mediator.storage.port import Held
+from mediator.storage.rows import DELIVERY, to_delivery
 from mediator.storage.states import PENDING, RUNNING
-from mediator.storage.tables import attempts, deliveries
+from mediator.storage.tables import attempts, deliveries, tickets
 
 MOST_LOSSES = 10
 """How often the mediator may die while running a delivery before the delivery is given up."""
@@ -50,7 +51,7 @@ def _fate(row: RowMapping, state: State, reason: str) -> Fate:
     return Fate(**{column.name: row[column.name] for column in _FATE}, state=state, reason=reason)
 
 
-_RUNNING = select(_c.id, _c.attempts_made, _c.owner, _c.lease).where(RUNNING)
+_RUNNING = select(_c.id, _c.attempts_made, _c.owner, _c.lease, _c.script).where(RUNNING)
 _SEEN = (
     select(
         *_FATE,
@@ -78,6 +79,7 @@ def _held(row: RowMapping) -> Held:
         number=row["attempts_made"],
         owner=row["owner"],
         lease=row["lease"],
+        script=row["script"],
     )
 
 
@@ -87,6 +89,30 @@ def recover(conn: Connection, lost: Collection[Held], *, now: datetime) -> list[
     found = conn.execute(_SEEN, {"ids": [item.delivery_id for item in lost]}).mappings()
     rows = [row for row in found if _held(row) in seen]
     return [_put_back(conn, row, now) for row in rows]
+
+
+_ADOPT = (
+    update(deliveries)
+    .where(_c.seq.in_(bindparam("seqs", expanding=True)))
+    .values(owner=bindparam("by"), lease=bindparam("until"))
+)
+_ADOPTED = (
+    select(*DELIVERY, tickets.c.body)
+    .join(tickets, tickets.c.delivery == _c.seq)
+    .where(_c.seq.in_(bindparam("seqs", expanding=True)))
+)
+
+
+def adopt(conn: Connection, lost: Collection[Held], *, owner: str, lease: datetime) -> list[Claim]:
+    """Take over what is still as it was seen: the same attempt, which runs without its mediator."""
+    seen = set(lost)
+    found = conn.execute(_SEEN, {"ids": [item.delivery_id for item in lost]}).mappings()
+    seqs = [row["seq"] for row in found if _held(row) in seen]
+    if not seqs:
+        return []
+    conn.execute(_ADOPT, {"seqs": seqs, "by": owner, "until": lease})
+    rows = conn.execute(_ADOPTED, {"seqs": seqs}).mappings()
+    return [Claim(delivery=to_delivery(row), body=row["body"], owner=owner) for row in rows]
 
 
 _LOST = "the mediator stopped while this attempt ran; how it ended is unknown"

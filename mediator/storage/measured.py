@@ -88,6 +88,12 @@ class MeasuredStore:
                 self._metrics.attempts.ended(fate, fate.state, now)
         return fates
 
+    async def adopt(
+        self, lost: Collection[Held], *, owner: str, lease: datetime
+    ) -> Sequence[Claim]:
+        """Take over attempts that run without their dispatcher."""
+        return await self._timed("lease", self._store.adopt(lost, owner=owner, lease=lease))
+
     async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
         """Make due what a clock that was set back would hold up."""
         return await self._timed("lease", self._store.hasten(latest, now=now))

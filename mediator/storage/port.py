@@ -45,6 +45,7 @@ class Held:
     owner: str
     lease: datetime | None
     """until when, by the owner's clock; every renewal changes it, which proves the owner alive"""
+    script: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,6 +174,15 @@ class DeliveryStore(Protocol):
         """Put back what was lost, unless it was renewed, ended or taken over since it was seen.
 
         Returns what became of each: it is pending again, or was given up.
+        """
+        ...
+
+    async def adopt(
+        self, lost: Collection[Held], *, owner: str, lease: datetime
+    ) -> Sequence[Claim]:
+        """Take over attempts that run without their dispatcher, under the same numbers.
+
+        Unless they were renewed, ended or taken over since they were seen.
         """
         ...
 

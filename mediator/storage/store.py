@@ -137,6 +137,14 @@ class SqlStore:
             self._tell.work()
         return recovered
 
+    async def adopt(
+        self, lost: Collection[Held], *, owner: str, lease: datetime
+    ) -> Sequence[Claim]:
+        """Take over attempts that run without their dispatcher."""
+        if not lost:
+            return ()
+        return await self._write(lambda conn: leases.adopt(conn, lost, owner=owner, lease=lease))
+
     async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
         """Make due now what is due later than `latest` of its script."""
         count = await self._write(lambda conn: claiming.hasten(conn, latest, now=now))

@@ -36,6 +36,11 @@ TONES: Mapping[str, str] = {
     Outcome.CANCELLED: "idle",
     Outcome.NOT_STARTED: "bad",
     Outcome.LOST: "bad",
+    Outcome.OUT_OF_MEMORY: "bad",
+    Outcome.EVICTED: "bad",
+    Outcome.NO_IMAGE: "bad",
+    Outcome.UNSCHEDULABLE: "bad",
+    Outcome.REFUSED: "bad",
 }
 """Which of five tones a state or an outcome has."""
 

@@ -17,7 +17,7 @@ from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.attempts import Ended, Outcome
 from mediator.model.deliveries import Delivery
-from mediator.runners.port import Run
+from mediator.runners.port import LeftRunning, Run
 from mediator.storage.measured import MeasuredStore
 from mediator.storage.port import DeliveryStore
 from mediator.storage.store import SqliteStore
@@ -39,6 +39,7 @@ class Runner:
         self.runs: list[Run] = []
         self.running: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
+        self.forgotten: list[str] = []
         self.go = asyncio.Event()
         self.end: Callable[[Run], Ended] = lambda _: OK
 
@@ -47,6 +48,9 @@ class Runner:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+    async def recorded(self, name: str) -> None:
+        self.forgotten.append(name)
 
     async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
         self.runs.append(run)
@@ -61,12 +65,15 @@ class Runner:
                 self.running[key] -= 1
 
     async def _until(self, run: Run, stop: asyncio.Event) -> Ended:
-        waits = [asyncio.create_task(event.wait()) for event in (stop, self.go)]
+        assert run.leave is not None
+        waits = [asyncio.create_task(event.wait()) for event in (stop, self.go, run.leave)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
+        if run.leave.is_set():
+            raise LeftRunning
         return STOPPED if stop.is_set() else self.end(run)
 
 

@@ -40,6 +40,7 @@ async def test_a_delivery_runs_as_it_was_handed_over_and_is_recorded(house: Hous
         stdin=b"<t/>",
         timeout=300,
         grace=10,
+        script="a.py",
     )
     assert run.environment["SCW_EVENT"] == "E"
     assert run.environment["MEDIATOR_DELIVERY_ID"] == delivery_id

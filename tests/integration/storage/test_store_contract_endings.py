@@ -100,6 +100,61 @@ class TestLosses:
         assert (found.state, found.last_error) == (State.CANCELLED, "cancelled by ops")
 
 
+class TestAdoption:
+    async def test_another_goes_on_with_the_same_attempt(self, desk: Desk) -> None:
+        delivery_id = await desk.accept(body=b"<ticket_info/>")
+        (first,) = await desk.claim()
+        desk.later(1000)
+        seen = await desk.store.held()
+        assert [item.script for item in seen] == ["a.py"]
+        (adopted,) = await desk.store.adopt(seen, owner="there", lease=desk.now + LEASE)
+        assert (adopted.delivery.id, adopted.number, adopted.owner) == (delivery_id, 1, "there")
+        assert adopted.body == b"<ticket_info/>"
+        assert await desk.finish(first) is None
+        assert await desk.finish(adopted) is State.SUCCEEDED
+        found = await desk.find(delivery_id)
+        assert (found.attempts_made, found.losses) == (1, 0)
+        assert [attempt.outcome for attempt in found.attempts] == [Outcome.OK]
+
+    async def test_its_new_owner_keeps_it_and_the_old_one_does_not(self, desk: Desk) -> None:
+        delivery_id = await desk.accept()
+        await desk.claim()
+        await desk.store.adopt(await desk.store.held(), owner="there", lease=desk.now + LEASE)
+        later = desk.now + 2 * LEASE
+        assert set(await desk.store.renew("here", [delivery_id], lease=later)) == {delivery_id}
+        assert not await desk.store.renew("there", [delivery_id], lease=later)
+        held = Held(delivery_id=delivery_id, number=1, owner="there", lease=later)
+        assert await desk.store.held() == [held]
+
+    async def test_what_was_renewed_or_ended_since_it_was_seen_stays(self, desk: Desk) -> None:
+        renewed = await desk.accept()
+        await desk.accept()
+        _, ending = await desk.claim()
+        seen = await desk.store.held()
+        await desk.store.renew("here", [renewed], lease=desk.now + 2 * LEASE)
+        await desk.finish(ending)
+        assert not await desk.store.adopt(seen, owner="there", lease=desk.now + LEASE)
+        assert await desk.store.adopt([], owner="there", lease=desk.now + LEASE) == ()
+
+    async def test_only_one_of_two_adopts(self, desk: Desk) -> None:
+        await desk.accept()
+        await desk.claim()
+        seen = await desk.store.held()
+        adopted = [
+            len(await desk.store.adopt(seen, owner=owner, lease=desk.now + 2 * LEASE))
+            for owner in ("there", "elsewhere")
+        ]
+        assert adopted == [1, 0]
+
+    async def test_what_is_to_be_stopped_is_so_for_its_new_owner(self, desk: Desk) -> None:
+        delivery_id = await desk.accept()
+        await desk.claim()
+        await desk.store.cancel(delivery_id, now=desk.now, reason="cancelled by ops")
+        await desk.store.adopt(await desk.store.held(), owner="there", lease=desk.now + LEASE)
+        later = desk.now + 2 * LEASE
+        assert set(await desk.store.renew("there", [delivery_id], lease=later)) == {delivery_id}
+
+
 class TestLeases:
     async def test_renewing_says_what_is_to_be_stopped(self, desk: Desk) -> None:
         ids = [await desk.accept() for _ in range(3)]

@@ -72,9 +72,8 @@ def test_an_empty_variable_counts_as_not_set() -> None:
             "MEDIATOR_ZONK__X",
             "1",
             "MEDIATOR_ZONK__X: there is no section zonk; "
-            "known are http, scripts, environments, store, retention, auth, dispatch, log, "
-            "tracing, "
-            "routes, policies.",
+            "known are http, scripts, environments, store, retention, auth, "
+            "dispatch, kubernetes, log, tracing, routes, policies.",
             id="a section like no other",
         ),
         pytest.param(

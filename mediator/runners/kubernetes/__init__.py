@@ -1,0 +1,1 @@
+"""The kubernetes runner: an attempt is a Job, which outlives the mediator that made it."""

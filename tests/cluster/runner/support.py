@@ -1,0 +1,142 @@
+"""A cluster, a namespace in it, and scripts that pods find in a directory of the node."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from mediator.kubernetes_api import Cluster, api_client
+from mediator.model.pods import Pod
+from mediator.model.policies import Limits
+from mediator.runners.kubernetes.calls import Calls, status_of
+from mediator.runners.kubernetes.merging import Manifest
+from mediator.runners.port import Run
+from mediator.settings.kubernetes import Kubernetes
+from tests.integration.runners.support import DEADLINE, Scripts
+from tests.support.waiting import eventually
+
+IMAGE = "docker.io/library/python:3.13-slim-bookworm"
+HOW = (
+    "these tests need a cluster: run `tests/run --cluster`, or set KUBECONFIG to one whose node is "
+    f"this machine and has the image {IMAGE}"
+)
+NAMESPACES = "/api/v1/namespaces"
+
+
+def kubeconfig() -> Path:
+    """What names the cluster."""
+    named = os.environ.get("KUBECONFIG")
+    assert named, HOW
+    return Path(named)
+
+
+@asynccontextmanager
+async def calls_to(namespace: str, config: Path | None = None) -> AsyncIterator[Calls]:
+    cluster = Cluster(kubeconfig=config or kubeconfig(), context=None, namespace=namespace)
+    async with api_client(cluster) as client:
+        yield Calls(client, namespace)
+
+
+@asynccontextmanager
+async def new_namespace() -> AsyncIterator[Calls]:
+    """An empty namespace, removed in the end."""
+    name = f"runner-{uuid.uuid4().hex[:8]}"
+    async with calls_to(name) as calls:
+        await calls.create(NAMESPACES, {"metadata": {"name": name}})
+        await eventually(lambda: exists(calls, calls.of_core("serviceaccounts", "default")))
+        yield calls
+        await calls.delete(f"{NAMESPACES}/{name}")
+
+
+async def exists(calls: Calls, path: str) -> bool:
+    try:
+        await calls.get(path)
+    except Exception as error:
+        if status_of(error) == 404:
+            return False
+        raise
+    return True
+
+
+async def left(calls: Calls) -> list[str]:
+    """Everything of attempts that there is in the namespace."""
+    found = []
+    for path in (calls.jobs(), calls.of_core("pods"), calls.of_core("secrets")):
+        answer = await calls.get(path, labelSelector="app.kubernetes.io/managed-by")
+        found += [item["metadata"]["name"] for item in answer["items"]]
+    return found
+
+
+def settings(namespace: str, directory: Path, **changes: Any) -> Kubernetes:
+    """Pods of this node find the scripts where this machine has them."""
+    mount = {"name": "host", "mountPath": str(directory)}
+    template: Manifest = {
+        "spec": {
+            "volumes": [{"name": "host", "hostPath": {"path": str(directory)}}],
+            "containers": [
+                {"name": "script", "imagePullPolicy": "Never", "volumeMounts": [mount]},
+                {"name": "stderr", "imagePullPolicy": "Never"},
+            ],
+        }
+    }
+    stated = {
+        "enabled": True,
+        "kubeconfig": kubeconfig(),
+        "namespace": namespace,
+        "image": IMAGE,
+        "scripts": {"directory": str(directory)},
+        "pod_template": template,
+        **changes,
+    }
+    return Kubernetes.model_validate(stated)
+
+
+class PodScripts(Scripts):
+    """Scripts for pods, whose user is another one than that of these tests."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        directory.chmod(0o777)
+
+    def python(self, text: str) -> Path:
+        return self.write(f"#!/usr/bin/env -S python3 -IS\n{text}\n")
+
+    def run(
+        self,
+        program: Path,
+        *arguments: str,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout: float = DEADLINE,
+        grace: float = DEADLINE,
+        limits: Limits | None = None,
+        warm: Any = None,
+        pod: Pod | None = None,
+        name: str = "",
+    ) -> Run:
+        del warm
+        return Run(
+            name=name or f"{uuid.uuid4()}-1",
+            program=self._inside(program),
+            arguments=arguments,
+            environment={"MARKER": self.marker} if environment is None else environment,
+            stdin=stdin,
+            timeout=timeout,
+            grace=grace,
+            limits=limits or Limits(),
+            pod=pod or Pod(),
+            script=program.name,
+        )
+
+    def _inside(self, program: Path) -> Path:
+        """A program of the image is run through a link in the directory of the scripts."""
+        if self.directory in (program.parent, program):
+            return program
+        link = self.directory / program.name
+        if not link.is_symlink():
+            link.symlink_to(program)
+        return link
