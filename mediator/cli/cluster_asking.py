@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from mediator.cli.checking import Finding, Grade
 from mediator.errors import MediatorError
-from mediator.kubernetes_api import Cluster, api_client, describe, library
+from mediator.kubernetes_api import Cluster, describe, library
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
@@ -17,7 +18,6 @@ _SECONDS = 10.0
 """For one question; who waits is a person."""
 _BATCH = frozenset({"jobs"})
 """Resources of the group batch; all others here are of the core."""
-T = TypeVar("T")
 Right = tuple[str, str]
 """Verb and resource, as RBAC names them."""
 
@@ -33,6 +33,45 @@ class Quota:
     name: str
     used: Mapping[str, str]
     hard: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """What one part of the mediator needs of a cluster."""
+
+    part: str
+    cluster: Cluster
+    rights: Sequence[Right]
+    optional: frozenset[Right] = frozenset()
+    grade: Grade = Grade.NOT_ALLOWED
+    """how bad it is when something that is not optional is missing"""
+    remedy: str
+
+
+async def cluster_answers(api: ApiClient, need: Need) -> AsyncIterator[Finding]:
+    """Is it there, and does it allow what is needed? One line a right."""
+    what = f"{need.part}: cluster"
+    try:
+        detail = f"Kubernetes {await version(api)} at {api.configuration.host}"
+        yield Finding(what=what, grade=Grade.OK, detail=detail)
+        rights = await allowed(api, need.cluster.namespace, need.rights)
+    except NoAnswer as error:
+        yield Finding(what=what, grade=Grade.UNREACHABLE, detail=f"{error}.")
+        return
+    for right, is_allowed in zip(need.rights, rights, strict=True):
+        yield _right(need, right, is_allowed=is_allowed)
+
+
+def _right(need: Need, right: Right, *, is_allowed: bool) -> Finding:
+    verb, resource = right
+    what, namespace = f"{need.part}: {verb} {resource}", need.cluster.namespace
+    if is_allowed:
+        return Finding(what=what, grade=Grade.OK, detail=f"allowed in namespace {namespace}")
+    return Finding(
+        what=what,
+        grade=Grade.WARNING if right in need.optional else need.grade,
+        detail=f"may not {verb} {resource} in namespace {namespace}; {need.remedy}.",
+    )
 
 
 async def version(api: ApiClient) -> str:
@@ -88,9 +127,3 @@ async def _answer(ask: Callable[[], Awaitable[Any]]) -> Any:
         return await ask()
     except Exception as error:  # the library, aiohttp and the connection each have their own
         raise NoAnswer(describe(error)) from error
-
-
-async def with_client(cluster: Cluster, look: Callable[[ApiClient], Awaitable[T]]) -> T:
-    """What `look` finds by a client of this cluster. Raises `SettingsError`."""
-    async with api_client(cluster) as api:
-        return await look(api)
