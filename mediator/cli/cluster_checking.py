@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mediator.cli.checking import Finding, Grade
 from mediator.cli.cluster_asking import Need, cluster_answers
-from mediator.cli.runner_checking import of_runner, runner_need
+from mediator.cli.runner_checking import images_of, of_images, of_runner, runner_need
 from mediator.cli.shim_keeping import cluster_of, selected
 from mediator.errors import SettingsError
 from mediator.keeper.pods import find
@@ -30,6 +30,7 @@ async def cluster_findings(settings: Settings) -> list[Finding]:
     return [
         *[finding async for finding in _of_shim(settings.shim)],
         *[finding async for finding in _of_runner(settings.kubernetes)],
+        *(of_images(images_of(settings)) if settings.kubernetes.enabled else ()),
     ]
 
 

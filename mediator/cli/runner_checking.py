@@ -6,11 +6,15 @@ import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from mediator.catalog.directory import ScriptsDirectory
 from mediator.cli.checking import Finding, Grade
 from mediator.cli.cluster_asking import Need, NoAnswer, Quota, cluster_answers, quotas
+from mediator.errors import SettingsError
 from mediator.kubernetes_api import Cluster, library
+from mediator.model.policies import RunnerName
 from mediator.runners.kubernetes.rights import RIGHTS
 from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.tree import Settings
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
@@ -38,10 +42,8 @@ def runner_need(settings: Kubernetes) -> Need:
 
 
 async def of_runner(api: ApiClient, settings: Kubernetes, need: Need) -> AsyncIterator[Finding]:
-    """What the cluster says, and what can be told of images without pulling them."""
+    """Whether the cluster is there, allows what is needed, and has room."""
     async for finding in cluster_answers(api, need):
-        yield finding
-    for finding in of_images([settings.image] if settings.image else []):
         yield finding
     try:
         found = await quotas(api, settings.namespace)
@@ -51,6 +53,20 @@ async def of_runner(api: ApiClient, settings: Kubernetes, need: Need) -> AsyncIt
     else:
         for finding in of_quotas(found, settings.namespace):
             yield finding
+
+
+def images_of(settings: Settings) -> list[str]:
+    """Those of the settings and of the scripts, each once; of no script that cannot be read."""
+    try:
+        scripts = list(ScriptsDirectory(settings=settings).load().scripts.values())
+    except SettingsError:  # told of as such
+        scripts = []
+    named = [
+        script.policy.kubernetes.image
+        for script in scripts
+        if script.policy.runner is RunnerName.KUBERNETES
+    ]
+    return list(dict.fromkeys(image for image in [settings.kubernetes.image, *named] if image))
 
 
 def of_images(images: Iterable[str]) -> Iterator[Finding]:
@@ -67,7 +83,7 @@ def of_images(images: Iterable[str]) -> Iterator[Finding]:
         else:
             yield Finding(what=what, grade=Grade.OK, detail=f"{image}; {_ONLY_A_NODE}")
     if not named:
-        detail = "kubernetes.image is not set: each script's policy names its own"
+        detail = "neither kubernetes.image nor a script names one"
         yield Finding(what="runner: image", grade=Grade.OK, detail=detail)
 
 
