@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random_exponential
 
-from mediator.keeper.pods import Pod, Selection, find, pod_of
+from mediator.keeper.pods import Expired, Pod, Selection, asking, find, pod_of
 from mediator.keeper.requests import PodError
-from mediator.kubernetes_api import describe, library
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
@@ -34,10 +33,6 @@ _PAUSE = 0.2
 _log = structlog.get_logger(__name__)
 Pods = Mapping[str, Pod]
 """By uid."""
-
-
-class _Expired(Exception):
-    """The resource version is older than what the server remembers."""
 
 
 class Following:
@@ -70,7 +65,7 @@ class Following:
                 await self._list()
             self.connected = True
             await self._watch()
-        except _Expired:
+        except Expired:
             self._version = ""
         except PodError:
             # The next try begins with a list, so that pods are followed even where the account
@@ -92,7 +87,7 @@ class Following:
         kind, document = event["type"], event["object"]
         if kind == "ERROR":
             if document.get("code") == HTTPStatus.GONE:
-                raise _Expired
+                raise Expired(str(document.get("message", "")))
             raise PodError(f"the watch failed: {document.get('message', '')[:300]}")
         self._version = document["metadata"]["resourceVersion"]
         if kind == "BOOKMARK":
@@ -105,42 +100,21 @@ class Following:
         self._heard(dict(self._pods))
 
     async def _lines(self) -> AsyncGenerator[bytes, None]:
-        """What a watch says, line by line. Raises `PodError` or `_Expired`.
-
-        The library's `Watch` decodes by models that refuse what newer servers send, and forgets
-        the version of a bookmark at a time-out of the client; a line is JSON anyway.
-        """
-        core = library("kubernetes.aio.client").CoreV1Api(self._api)
-        try:
-            response = await core.list_namespaced_pod_without_preload_content(
-                self._selection.namespace,
-                label_selector=self._selection.selector,
-                watch=True,
-                allow_watch_bookmarks=True,
-                resource_version=self._version,
-                timeout_seconds=_LONGEST_WATCH,
-                _request_timeout=_LONGEST_WATCH + _SILENCE,
-            )
-            async with response:
-                await _accept(response)
-                rest = b""
-                async for piece in response.content.iter_any():
-                    *whole, rest = (rest + piece).split(b"\n")
-                    for line in whole:
-                        yield line
-        except (_Expired, PodError):
-            raise
-        except Exception as error:  # the library, aiohttp and the connection have their own
-            raise PodError(describe(error)) from error
-
-
-async def _accept(response: Any) -> None:
-    if response.status == HTTPStatus.GONE:
-        raise _Expired
-    if response.status != HTTPStatus.OK:
-        raise library("kubernetes.aio.client").ApiException(
-            status=response.status, reason=response.reason, body=(await response.read()).decode()
-        )
+        """What a watch says, line by line. Raises `PodError`."""
+        async with asking(
+            self._api,
+            self._selection,
+            seconds=_LONGEST_WATCH + _SILENCE,
+            watch=True,
+            allow_watch_bookmarks=True,
+            resource_version=self._version,
+            timeout_seconds=_LONGEST_WATCH,
+        ) as response:
+            rest = b""
+            async for piece in response.content.iter_any():
+                *whole, rest = (rest + piece).split(b"\n")
+                for line in whole:
+                    yield line
 
 
 def _tell(state: RetryCallState) -> None:

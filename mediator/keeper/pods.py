@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from mediator.errors import SettingsError
@@ -18,6 +21,12 @@ _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 """The annotation by which a pod names the container that is meant; kubectl exec heeds it too."""
 _PAGE = 100
 """Pods in one answer of a list."""
+_SECONDS = 30.0
+"""For one answer."""
+
+
+class Expired(PodError):
+    """The resource version is older than what the API server remembers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,22 +64,49 @@ class Pod:
 
 async def find(api: ApiClient, selection: Selection) -> tuple[list[Pod], str]:
     """The pods there are, and the resource version to watch from. Raises `PodError`."""
-    untyped: Any = api
-    core, page, pods = library("kubernetes.aio.client").CoreV1Api(api), None, []
+    pods: list[Pod] = []
+    page: dict[str, Any] = {}
+    while not page or page["metadata"].get("continue"):
+        after = page["metadata"]["continue"] if page else None
+        async with asking(api, selection, limit=_PAGE, _continue=after) as response:
+            page = json.loads(await response.read())
+        pods += [pod_of(document, selection) for document in page.get("items") or ()]
+    return sorted(pods, key=lambda pod: pod.name), page["metadata"].get("resourceVersion", "")
+
+
+@asynccontextmanager
+async def asking(
+    api: ApiClient, selection: Selection, *, seconds: float = _SECONDS, **query: Any
+) -> AsyncIterator[Any]:
+    """The answer to a list or a watch of these pods. Raises `PodError`, `Expired` for 410.
+
+    As the server writes it: the library's models refuse what newer servers may send.
+    """
+    ask = (
+        library("kubernetes.aio.client").CoreV1Api(api).list_namespaced_pod_without_preload_content
+    )
     try:
-        while page is None or page.metadata._continue:  # noqa: SLF001 - the library's own name
-            page = await core.list_namespaced_pod(
-                selection.namespace,
-                label_selector=selection.selector,
-                limit=_PAGE,
-                _continue=page.metadata._continue if page else None,  # noqa: SLF001 - the same
-            )
-            pods += [
-                pod_of(untyped.sanitize_for_serialization(item), selection) for item in page.items
-            ]
+        async with await ask(
+            selection.namespace,
+            label_selector=selection.selector,
+            _request_timeout=seconds,
+            **query,
+        ) as response:
+            await _accept(response)
+            yield response
+    except PodError:
+        raise
     except Exception as error:  # the library, aiohttp and the connection each have their own
         raise PodError(describe(error)) from error
-    return sorted(pods, key=lambda pod: pod.name), page.metadata.resource_version or ""
+
+
+async def _accept(response: Any) -> None:
+    if response.status == HTTPStatus.GONE:
+        raise Expired("what was asked for is older than what the API server remembers")
+    if response.status != HTTPStatus.OK:
+        raise library("kubernetes.aio.client").ApiException(
+            status=response.status, reason=response.reason, body=(await response.read()).decode()
+        )
 
 
 def pod_of(document: Mapping[str, Any], selection: Selection) -> Pod:
