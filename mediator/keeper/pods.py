@@ -114,7 +114,7 @@ def pod_of(document: Mapping[str, Any], selection: Selection) -> Pod:
     metadata, status = document["metadata"], document.get("status") or {}
     container = selection.container or _default_container(document)
     found = [one for one in status.get("containerStatuses") or () if one.get("name") == container]
-    running = bool(found and (found[0].get("state") or {}).get("running"))
+    running = bool(found) and (found[0].get("state") or {}).get("running") is not None
     return Pod(
         place=Place(namespace=selection.namespace, pod=metadata["name"], container=container),
         uid=metadata["uid"],
