@@ -20,6 +20,14 @@ _BEING_WRITTEN = (
     "a new version of it is being written; deliveries wait until it has not changed for a moment."
 )
 
+_SLOW = (
+    "it answers while SecureChange waits, and its runner is kubernetes: a Job takes seconds to "
+    "start, and all of them are part of the wait."
+)
+_IN_THE_IMAGE = (
+    "it states dependencies, and its runner is kubernetes: they are not installed for it, its "
+    "image must have them."
+)
 _NOT_WARM = "its runner is warm, and its first line runs no Python: each attempt is a new process."
 
 
@@ -167,6 +175,15 @@ def being_written(script: Script) -> Script:
     return replace(script, problem=_BEING_WRITTEN, changing=True)
 
 
+def _elsewhere(reading: Reading) -> str:
+    """What the author of a script that runs in a cluster should know."""
+    if reading.policy.runner is not RunnerName.KUBERNETES:
+        return ""
+    if reading.policy.kind.interactive:
+        return _SLOW
+    return _IN_THE_IMAGE if reading.requirements else ""
+
+
 def _script(reading: Reading, starts: Starts) -> Script:
     elsewhere = reading.policy.runner is RunnerName.KUBERNETES
     start = starts.of(reading) if not (reading.problem or elsewhere) else Start()
@@ -178,7 +195,7 @@ def _script(reading: Reading, starts: Starts) -> Script:
         path=reading.path,
         policy=reading.policy,
         problem=reading.problem or start.problem,
-        warning=start.warning or (_NOT_WARM if no_python else ""),
+        warning=start.warning or (_NOT_WARM if no_python else "") or _elsewhere(reading),
         fallback=reading.fallback,
         description=reading.stated.description,
         dependencies=reading.stated.dependencies,

@@ -19,6 +19,7 @@ from pathlib import Path
 from mediator.catalog.scripts import Script
 from mediator.catalog.shebang import python_line
 from mediator.catalog.unfit import Unfit
+from mediator.model.policies import RunnerName
 
 _PROBE = Path(__file__).with_name("probe.py")
 _SHELLS = frozenset({"bash", "dash", "ksh", "sh"})
@@ -55,6 +56,8 @@ def _doubts(script: Script) -> list[Doubt]:
     except (OSError, Unfit):  # the catalog has said so
         return []
     found = list(_line_ends(data))
+    if script.policy.runner is RunnerName.KUBERNETES:
+        return found  # its interpreter and what it imports are in an image
     if line is not None:
         program = script.interpreter[0] if script.interpreter else _found(line.program, script)
         flags = script.interpreter[1:] if script.interpreter else line.flags

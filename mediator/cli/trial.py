@@ -21,6 +21,7 @@ from mediator.clock import SystemClock
 from mediator.dispatch.attempt import described
 from mediator.errors import NotReady, TooLarge
 from mediator.model.deliveries import Claim, Delivery, State, TicketFields
+from mediator.model.policies import Policy, RunnerName
 from mediator.model.tickets import Ticket, read_ticket
 from mediator.runners.port import Run
 from mediator.settings.tree import Settings
@@ -50,7 +51,7 @@ class Trial:
         body = read_ticket_file(self.ticket)
         delivery = delivered(script, self.call, self._checked(body, script))
         claim = Claim(delivery=delivery, body=body, owner="")
-        run = described(claim, script, script.policy, os.environ)
+        run = described(claim, script, _here(script.policy), os.environ)
         return Prepared(script=script, delivery=delivery, run=run)
 
     def _checked(self, body: bytes, script: Script) -> Ticket:
@@ -62,6 +63,13 @@ class Trial:
         return read_ticket(
             body, roots=(*roots, "ticket_info") if self.call.event == _TEST else roots
         )
+
+
+def _here(policy: Policy) -> Policy:
+    """What is tried out runs on this machine, also what is to run in a cluster."""
+    if policy.runner is not RunnerName.KUBERNETES:
+        return policy
+    return policy.model_copy(update={"runner": RunnerName.PROCESS})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,11 +20,13 @@ from mediator.runners.kubernetes.naming import SCRIPT_CONTAINER, STDERR_CONTAINE
 from mediator.runners.kubernetes.pod import deadline
 from mediator.runners.kubernetes.sights import Sight, Sights
 from mediator.runners.kubernetes.situation import (
+    BY_DEADLINE,
     Exited,
     Failed,
     Running,
     Situation,
     Waiting,
+    beyond_deadline,
     situation,
 )
 from mediator.runners.port import LeftRunning, Run
@@ -36,6 +38,8 @@ _OUTPUT = 30.0
 """Seconds in which the rest of the output is read after the script has ended."""
 _PATIENCE = 120.0
 """Seconds for the cluster to end a pod, beyond its grace."""
+_SILENCE = 5.0
+"""Seconds for a node to tell how a script ended that it has ended."""
 _WONDER = 5.0
 """Seconds without a pod after which the cluster is asked why there is none, and again."""
 
@@ -114,6 +118,8 @@ class Attempt:
                 self._follow(sight.pod_name)
             if isinstance(found, (Exited, Failed)) or self._nothing_runs():
                 return found
+            if times.silent_long_enough(self._silent()):
+                return Failed(outcome=Outcome.TIMEOUT, reason=BY_DEADLINE)
             if isinstance(found, Waiting) and times.wonder(sight):
                 found = await refusal(self._calls, self._name, found)
                 if isinstance(found, Failed):
@@ -133,6 +139,14 @@ class Attempt:
         if isinstance(found, Waiting) and times.waited_enough and self._stopped is None:
             return found
         return None
+
+    def _silent(self) -> bool:
+        """Its node has ended it and its output is over, but perhaps nobody tells how it ended.
+
+        A kubelet before 1.22 may forget to, once it has called the pod failed
+        (https://github.com/kubernetes/kubernetes/pull/102344).
+        """
+        return beyond_deadline(self._sight) and self._stdout.paused and self._stderr.paused
 
     def _nothing_runs(self) -> bool:
         """It was stopped before there was a pod, and there will be none."""
@@ -227,6 +241,7 @@ class _Times:
         self._lost_at = now + deadline(run, settings) + run.grace + _PATIENCE
         self._wonder_at = now + _WONDER
         self._end_by: float | None = None
+        self._silent_at: float | None = None
         self._dead_by: float | None = None
 
     @staticmethod
@@ -252,6 +267,14 @@ class _Times:
         """Whether the script has run for its timeout."""
         return self._now() >= self._ends(found)
 
+    def silent_long_enough(self, silent: bool) -> bool:
+        """Whether `silent` has been true for as long as it needs to mean anything."""
+        if not silent:
+            self._silent_at = None
+            return False
+        self._silent_at = self._silent_at or self._now() + _SILENCE
+        return self._now() >= self._silent_at
+
     def stopping(self) -> None:
         """The cluster has been told to end it."""
         self._dead_by = self._now() + self._kill
@@ -266,6 +289,8 @@ class _Times:
     def next(self, found: Situation, *, stopped: bool) -> float:
         """Seconds until something is due."""
         due = [self._lost_at]
+        if stopped or self._silent_at is not None:
+            due.append(self._now() + 1.0)  # the logs tell of no change
         if self._dead_by is not None:
             due.append(self._dead_by)
         if not stopped and isinstance(found, Running):

@@ -28,6 +28,8 @@ class Followed:
         self.kept = BoundedOutput(limit)
         self.missing = False
         """whether the log went before it was read to its end"""
+        self.paused = False
+        """whether the log has been read as far as it goes now, and the server said that it ends"""
         self._calls = calls
         self._container = container
         self._heard = heard
@@ -39,6 +41,7 @@ class Followed:
         while True:
             try:
                 await self._pass(pod)
+                self.paused = True
                 failures = 0
                 if await _soon(ended):
                     return

@@ -50,17 +50,16 @@ def starter(run: Run, program: str) -> bytes:
         '[ -x "$p" ] || refuse "$p is not executable by the pod\'s user"',
         f"unset {_OF_THE_CLUSTER}",
         *_limits(run.limits),
-        f"exec {_command(run.environment, run.arguments)} <{TICKET_DIRECTORY}/{TICKET}",
+        f"exec {_command(program, run.environment, run.arguments)} <{TICKET_DIRECTORY}/{TICKET}",
     )
     return os.fsencode("\n".join(lines) + "\n")
 
 
-def _command(environment: Mapping[str, str], arguments: tuple[str, ...]) -> str:
-    """`env` takes names that a shell cannot set; the shell behind it, a program with `=` in it."""
+def _command(program: str, environment: Mapping[str, str], arguments: tuple[str, ...]) -> str:
+    """`env` takes names that a shell would not hand on, but no program with `=` in its path."""
     variables = (_quoted(f"{name}={value}") for name, value in sorted(environment.items()))
-    return " ".join(
-        ("env", *variables, '/bin/sh -c \'exec "$0" "$@"\' "$p"', *map(_quoted, arguments))
-    )
+    started = """/bin/sh -c 'exec "$0" "$@"' "$p\"""" if "=" in program else '"$p"'
+    return " ".join(("env", *variables, started, *map(_quoted, arguments)))
 
 
 def _quoted(text: str) -> str:

@@ -77,13 +77,22 @@ def situation(sight: Sight) -> Situation:
     state = _script(status)
     if (ended := state.get("terminated")) is not None:
         return _exited(ended, by_deadline=status.get("reason") == _DEADLINE)
-    if sight.pod_gone and sight.job_gone:
-        return _without_pod(job, gone=True)
     if sight.pod_gone:
-        return Failed(outcome=Outcome.EVICTED, reason=f"its pod was removed{_why(status)}")
+        return _removed(status, job if sight.job_gone else None)
     if (running := state.get("running")) is not None:
         return Running(since=_time(running["startedAt"]))
     return _not_yet(status, job)
+
+
+def beyond_deadline(sight: Sight) -> bool:
+    """Whether its node is ending, or has ended, the pod because of its deadline."""
+    return sight.pod is not None and sight.pod.get("status", {}).get("reason") == _DEADLINE
+
+
+def _removed(status: Manifest, job_gone: Manifest | None) -> Situation:
+    if job_gone is not None:
+        return _without_pod(job_gone, gone=True)
+    return Failed(outcome=Outcome.EVICTED, reason=f"its pod was removed{_why(status)}")
 
 
 def _without_pod(job: Manifest | None, *, gone: bool) -> Situation:

@@ -72,27 +72,36 @@ async def left(calls: Calls) -> list[str]:
 
 
 def settings(namespace: str, directory: Path, **changes: Any) -> Kubernetes:
-    """Pods of this node find the scripts where this machine has them."""
-    mount = {"name": "host", "mountPath": str(directory)}
+    """The section of the settings, read."""
+    return Kubernetes.model_validate(section(namespace, directory, **changes))
+
+
+def section(
+    namespace: str, directory: Path, *, shared: tuple[Path, ...] = (), **changes: Any
+) -> dict[str, Any]:
+    """Pods of this node find the scripts, and what is shared, where this machine has them."""
+    places = dict(enumerate((directory, *shared)))
+    mounts = [{"name": f"host-{n}", "mountPath": str(path)} for n, path in places.items()]
     template: Manifest = {
         "spec": {
-            "volumes": [{"name": "host", "hostPath": {"path": str(directory)}}],
+            "volumes": [
+                {"name": f"host-{n}", "hostPath": {"path": str(path)}} for n, path in places.items()
+            ],
             "containers": [
-                {"name": "script", "imagePullPolicy": "Never", "volumeMounts": [mount]},
+                {"name": "script", "imagePullPolicy": "Never", "volumeMounts": mounts},
                 {"name": "stderr", "imagePullPolicy": "Never"},
             ],
         }
     }
-    stated = {
+    return {
         "enabled": True,
-        "kubeconfig": kubeconfig(),
+        "kubeconfig": str(kubeconfig()),
         "namespace": namespace,
         "image": IMAGE,
         "scripts": {"directory": str(directory)},
         "pod_template": template,
         **changes,
     }
-    return Kubernetes.model_validate(stated)
 
 
 class PodScripts(Scripts):

