@@ -99,12 +99,13 @@ def test_every_kind_of_drift_is_seen(directory: Path) -> None:
 
 def test_without_any_command_contents_are_compared(directory: Path, tmp_path: Path) -> None:
     put(directory)
-    (directory / FILES[0].name).write_bytes(FILES[0].data + b"\0")
+    (directory / FILES[0].name).write_bytes(FILES[0].data + b"\0")  # bash would drop it
+    (directory / FILES[3].name).write_bytes(b"x" * 40)
     looked = requests.read_look(pod(directory, requests.look(FILES), path=""), FILES)
     assert looked.tools == frozenset()
     assert all(seen.digest is None and seen.mode is None for seen in looked.seen)
     answer = pod(directory, requests.compare(FILES), path=only(tmp_path))
-    assert requests.read_compare(answer, FILES) == (False, True, True, True, True)
+    assert requests.read_compare(answer, FILES) == (False, True, True, False, True)
 
 
 def test_a_file_that_is_missing_differs(directory: Path) -> None:
@@ -119,6 +120,15 @@ def test_what_cannot_be_made_runnable_leaves_nothing_behind(
     (said,) = requests.read_install(answer, FILES[:1])
     assert "chmod: command not found" in said
     assert list(directory.iterdir()) == []
+
+
+def test_a_key_is_readable_to_nobody_else_even_before_it_has_its_mode(
+    directory: Path, tmp_path: Path
+) -> None:
+    path = only(tmp_path, "mv")
+    (Path(path) / "chmod").symlink_to(shutil.which("true") or "")
+    pod(directory, requests.install(FILES[3:4]), path=path)
+    assert (directory / FILES[3].name).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_directory_in_the_way_is_named_and_left(directory: Path) -> None:
