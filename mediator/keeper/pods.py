@@ -50,6 +50,8 @@ class Pod:
     """changes when the container starts again in the same pod; empty while it does not run"""
     why_not: str
     """why nothing can be run in it now; empty: something can"""
+    lacks_container: bool = False
+    """whether that is because it has no container of the name that is meant"""
 
     @property
     def name(self) -> str:
@@ -120,17 +122,22 @@ def pod_of(document: Mapping[str, Any], selection: Selection) -> Pod:
         uid=metadata["uid"],
         container_id=(found[0].get("containerID") or "") if running else "",
         why_not=_why_not(document, container, running=running),
+        lacks_container=container not in _containers(document),
     )
 
 
 def _default_container(document: Mapping[str, Any]) -> str:
     named = (document["metadata"].get("annotations") or {}).get(_DEFAULT_CONTAINER)
-    return str(named or document["spec"]["containers"][0]["name"])
+    return str(named or _containers(document)[0])
+
+
+def _containers(document: Mapping[str, Any]) -> list[str]:
+    return [one["name"] for one in document["spec"]["containers"]]
 
 
 def _why_not(document: Mapping[str, Any], container: str, *, running: bool) -> str:
-    if container not in {one["name"] for one in document["spec"]["containers"]}:
-        names = ", ".join(one["name"] for one in document["spec"]["containers"])
+    if container not in _containers(document):
+        names = ", ".join(_containers(document))
         return f"it has no container {container}, but {names}; see shim.container"
     if document["metadata"].get("deletionTimestamp"):
         return "it is being deleted"

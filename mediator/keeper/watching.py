@@ -56,6 +56,10 @@ class Watch:
     _said: dict[tuple[str, str], str] = field(default_factory=dict)
     """what was last logged of a pod, so that the same is not said every time"""
 
+    _any_pods: bool = True
+    _wrong: set[str] = field(default_factory=set)
+    """uids of pods without the container that the settings name"""
+
     def __post_init__(self) -> None:
         """Nothing is asked yet."""
         self._announcer = Announcer(self.api)
@@ -76,6 +80,7 @@ class Watch:
         return lambda: sum(one == state for one in self._states.values())
 
     def _heard(self, pods: Pods) -> None:
+        self._tell_of_mistakes(pods)
         lives = {pod.life: pod for pod in pods.values() if not pod.why_not}
         for life in set(self._tasks) - set(lives):
             self._tasks.pop(life).cancel()
@@ -86,6 +91,19 @@ class Watch:
             self._tasks[life] = self._group.create_task(
                 self._keep(pod), name=f"keep the shim in {pod.name}"
             )
+
+    def _tell_of_mistakes(self, pods: Pods) -> None:
+        """What waiting does not help against: nothing matches, or the container is not there."""
+        selection = self.settings.selection
+        if not pods and self._any_pods:
+            _log.warning(
+                "no pod matches", namespace=selection.namespace, selector=selection.selector
+            )
+        self._any_pods = bool(pods)
+        wrong = {uid for uid, pod in pods.items() if pod.lacks_container}
+        for uid in wrong - self._wrong:
+            _log.warning("shim not kept", pod=pods[uid].name, reason=pods[uid].why_not)
+        self._wrong = wrong
 
     async def _keep(self, pod: Pod) -> None:
         """For as long as the container lives."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -60,10 +61,15 @@ def files(tmp_path: Path) -> Files:
 
 @asynccontextmanager
 async def watching(
-    server: ApiServer, files: Files, directory: Path, *, check_every: float = 3600
+    server: ApiServer,
+    files: Files,
+    directory: Path,
+    *,
+    check_every: float = 3600,
+    selection: Selection = SELECTION,
 ) -> AsyncIterator[Keeper]:
     counted = Keeper()
-    settings = Watching(selection=SELECTION, wanted=files, check_every=check_every)
+    settings = Watching(selection=selection, wanted=files, check_every=check_every)
     async with api_server(server):
         cluster = Cluster(kubeconfig=server.kubeconfig(directory), context=None, namespace="tos")
         async with api_client(cluster) as api:
@@ -159,6 +165,25 @@ async def test_events_that_are_not_allowed_are_told_once(
             await reaches(counted, "mediator_shim_pods", state="kept")
     told = [line["reason"] for line in logs if line["event"] == "event not written"]
     assert told == ["may not create events (403)"]
+
+
+async def test_pods_that_are_not_there_and_containers_that_are_not_in_them_are_told(
+    server: ApiServer, files: Files, tmp_path: Path
+) -> None:
+    server.pods.clear()
+    with capture_logs() as logs:
+        async with watching(server, files, tmp_path) as counted:
+            await reaches(counted, "mediator_shim_watching")
+    assert [line["selector"] for line in logs if line["event"] == "no pod matches"] == ["app=sc"]
+    server = ApiServer()
+    server.add_pod()
+    other = replace(SELECTION, container="nginx")
+    with capture_logs() as logs:
+        async with watching(server, files, tmp_path, selection=other) as counted:
+            await reaches(counted, "mediator_shim_watching")
+    assert [line["reason"] for line in logs if line["event"] == "shim not kept"] == [
+        "it has no container nginx, but server; see shim.container"
+    ]
 
 
 async def test_the_page_shows_metrics_and_whether_pods_are_watched() -> None:
