@@ -11,11 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mediator.metrics import Metrics
+from mediator.metrics.keeper import Keeper
 from mediator.metrics.snapshot import Snapshot
 from mediator.model.durations import format_duration
 from mediator.model.kinds import ANSWERS, ROOTS, Kind
@@ -95,8 +97,13 @@ def kind_rows() -> Iterator[tuple[str, ...]]:
 
 
 def metric_rows() -> Iterator[tuple[str, ...]]:
-    """A row for each metric, by the name that Prometheus knows."""
-    registry = Metrics().registry
+    """A row for each metric of the daemon and of the keeper, by the name that Prometheus knows."""
+    shown = dict([*_shown(Metrics().registry), *_shown(Keeper().registry)])
+    yield from (shown[name] for name in sorted(shown))
+
+
+def _shown(registry: CollectorRegistry) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each family's name, without what its type adds to it, and its row."""
     labels: dict[str, tuple[str, ...]] = {}
     for collector in list(registry._collector_to_names):  # noqa: SLF001 - told nowhere else
         if isinstance(collector, MetricWrapperBase):
@@ -108,7 +115,7 @@ def metric_rows() -> Iterator[tuple[str, ...]]:
         found = {label for sample in family.samples for label in sample.labels}
         named = " ".join(f"`{label}`" for label in labels.get(family.name, sorted(found)))
         words = family.documentation.rstrip(".")
-        yield f"`{family.name}{suffix}`", family.type, named or "-", f"{words}."
+        yield family.name, (f"`{family.name}{suffix}`", family.type, named or "-", f"{words}.")
 
 
 def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:

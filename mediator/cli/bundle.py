@@ -60,6 +60,8 @@ class ShimSettings:
     secret: str = field(repr=False)
     ca_file: Path | None = None
     """certificates to trust for https://, copied into the bundle"""
+    more: tuple[tuple[str, str], ...] = ()
+    """further settings of the shim, and their values"""
 
 
 def make_bundle(
@@ -111,6 +113,7 @@ def _configuration(settings: ShimSettings) -> bytes:
     ]
     if settings.ca_file is not None:
         lines.append(f"MEDIATOR_CA_FILE={SHIM}.pem")
+    lines += (f"{name}={value}" for name, value in settings.more)
     return "".join(f"{line}\n" for line in lines).encode()
 
 

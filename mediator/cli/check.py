@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +11,11 @@ import typer
 from rich.table import Table
 
 from mediator.cli.checking import Finding, Grade, findings, findings_of, intention
+from mediator.cli.cluster_checking import cluster_findings
 from mediator.cli.failures import FAILED, SETTINGS
 from mediator.cli.options import Config, settings, settings_file
 from mediator.cli.printing import AsJson, cell, show, show_json, table
+from mediator.settings.tree import Settings
 
 _STYLES = {Grade.OK: "green", Grade.WARNING: "yellow"}
 app = typer.Typer(add_completion=False)
@@ -22,8 +25,23 @@ Scripts = Annotated[
 ]
 
 
+Kubernetes = Annotated[
+    bool,
+    typer.Option(
+        "--kubernetes",
+        help="Ask the clusters of the settings too: what they are, and what they allow.",
+    ),
+]
+
+
 @app.command(epilog="Example: mediator check --config mediator.yaml && mediator serve")
-def check(scripts: Scripts = None, *, config: Config = None, as_json: AsJson = False) -> None:
+def check(
+    scripts: Scripts = None,
+    *,
+    kubernetes: Kubernetes = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the settings, the secrets, the directories and the scripts.
 
     With names, only these scripts. Of a Python or shell script the syntax is
@@ -32,10 +50,13 @@ def check(scripts: Scripts = None, *, config: Config = None, as_json: AsJson = F
 
     Everything that is wrong is said in one run, unless the settings cannot be
     read. Exits with 0 when all is well or there are only warnings, with 1 when
-    a script is not ready or broken, with 78 when serve would not start. Changes nothing.
+    a script is not ready or broken or a cluster does not do what is asked of
+    it, with 78 when serve would not start. Changes nothing.
     """
     loaded = settings(config)
     found = list(findings_of(loaded, scripts) if scripts else findings(loaded))
+    if kubernetes:
+        found += _of_clusters(loaded)
     code = exit_code(found)
     conclusion = "" if scripts else _conclusion(found, intention(loaded))
     if as_json:
@@ -45,12 +66,16 @@ def check(scripts: Scripts = None, *, config: Config = None, as_json: AsJson = F
     raise typer.Exit(code)
 
 
+def _of_clusters(loaded: Settings) -> list[Finding]:
+    return asyncio.run(cluster_findings(loaded))
+
+
 def exit_code(found: Sequence[Finding]) -> int:
     """The worst of what was found, as an exit code."""
     grades = {finding.grade for finding in found}
     if Grade.ERROR in grades:
         return SETTINGS
-    return FAILED if grades & {Grade.NOT_READY, Grade.BROKEN} else 0
+    return 0 if grades <= {Grade.OK, Grade.WARNING} else FAILED
 
 
 def listing(found: Sequence[Finding]) -> Table:

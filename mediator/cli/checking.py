@@ -35,6 +35,10 @@ class Grade(StrEnum):
     """a script cannot run; the others can"""
     BROKEN = "broken"
     """a script can be started, and every attempt fails"""
+    NOT_ALLOWED = "not allowed"
+    """a cluster does not let the mediator do what its settings want of it"""
+    UNREACHABLE = "unreachable"
+    """a cluster does not answer"""
     ERROR = "error"
     """`mediator serve` would not start"""
 

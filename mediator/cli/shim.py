@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from mediator.catalog.directory import ScriptsDirectory
 from mediator.catalog.scripts import Script
 from mediator.cli import options
 from mediator.cli.bundle import (
@@ -18,22 +17,24 @@ from mediator.cli.bundle import (
     PUSH,
     WHERE,
     BundleFile,
-    ShimSettings,
-    make_bundle,
     write_bundle,
 )
 from mediator.cli.printing import AsJson, cell, say, show, show_json, table
-from mediator.cli.send import KeyFile, KeyId, find_key
-from mediator.cli.target import find_url
+from mediator.cli.send import KeyFile, KeyId
+from mediator.cli.shim_files import bundled, only_here, shim_settings
+from mediator.cli.shim_keeping import push, verify
+from mediator.cli.shim_watching import watch
 from mediator.model.kinds import Kind
-from mediator.settings.tree import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+app.command(epilog="Example: mediator shim push --config mediator.yaml")(push)
+app.command(epilog="Example: mediator shim verify || mediator shim push")(verify)
+app.command(epilog="Example: mediator shim watch --metrics-port 9090")(watch)
 
 
 @app.callback()
 def shim() -> None:
-    """Make the files that go into the SecureChange pod."""
+    """Make the files that go into the SecureChange pod, and keep them there."""
 
 
 @app.command(epilog="Example: mediator shim bundle ./pod --url https://mediator.example:8443")
@@ -56,38 +57,17 @@ def bundle(
     separated by spaces, are tried in turn. With routes in the settings there is
     also a wrapper that leaves the choice of scripts to them.
     """
-    loaded = options.settings(config)
-    catalog = ScriptsDirectory(settings=loaded).load()
-    scripts = [script for script in catalog.scripts.values() if script.ready]
-    files = make_bundle(
-        _settings(config, url, key_id=key_id, key_file=key_file, ca_file=ca_file),
-        scripts,
-        events=bool(loaded.routes),
+    made = bundled(
+        config,
+        shim_settings(config, url, key_id=key_id, key_file=key_file, ca_file=ca_file),
     )
+    files = made.files
     write_bundle(directory, files)
     if as_json:
         show_json(_document(directory, files))
         return
     _explain(directory, files)
-    _warn(catalog.scripts.values(), loaded, url)
-
-
-def _settings(
-    config: Path | None,
-    url: str | None,
-    *,
-    key_id: str | None,
-    key_file: Path | None,
-    ca_file: Path | None,
-) -> ShimSettings:
-    key = find_key(config, "", key_id=key_id, key_file=key_file)
-    first = find_url(config, url)
-    return ShimSettings(
-        urls=tuple((url or first).split()),
-        key_id=key.id,
-        secret=key.secret.decode(),
-        ca_file=ca_file,
-    )
+    _warn(made.left_out, here=only_here(options.settings(config), url))
 
 
 def _document(directory: Path, files: Sequence[BundleFile]) -> dict[str, Any]:
@@ -115,9 +95,8 @@ def _push(directory: Path, file: BundleFile) -> str:
     return f"{PUSH} {shlex.quote(str(directory / file.name))}"
 
 
-def _warn(scripts: Iterable[Script], loaded: Settings, url: str | None) -> None:
-    for script in scripts:
-        if not script.ready:
-            say(f"{script.name} is left out, since it is not ready: {script.problem}")
-    if url is None and loaded.http.host in {"127.0.0.1", "::1", "localhost"}:
+def _warn(left_out: Iterable[Script], *, here: bool) -> None:
+    for script in left_out:
+        say(f"{script.name} is left out, since it is not ready: {script.problem}")
+    if here:
         say("the mediator listens on this machine only: a pod cannot reach it. See --url.")

@@ -320,6 +320,56 @@ class Tracing(Strict):
     """Base URL of the collector; by default what OTEL_EXPORTER_OTLP_ENDPOINT says."""
 
 
+Seconds = Annotated[PositiveDuration, Field(ge=timedelta(seconds=1))]
+
+
+class Shim(Strict):
+    """The shim in SecureChange's pod: `mediator shim push`, `verify`, `watch` and `bundle`."""
+
+    kubeconfig: Path | None = None
+    """Kubeconfig of SecureChange's cluster; by default the pod's own, or the usual kubeconfig."""
+    context: str | None = None
+    """Context of the kubeconfig; by default its current one."""
+    namespace: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = (
+        "default"
+    )
+    """Namespace of SecureChange's pod; default `default`."""
+    selector: str = ""
+    """Labels of SecureChange's pods, such as app=sc; without it no pod is looked for."""
+    container: str | None = None
+    """Container in which SecureChange runs scripts; by default the pod's default, or its first."""
+    directory: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$")] = (
+        "/opt/tufin/data/securechange/scripts"
+    )
+    """Directory of the files in the pod; by default the only one that SecureChange accepts."""
+    url: str | None = None
+    """Where the pod reaches the mediator; several URLs, separated by spaces, are tried in turn."""
+    key: Name | None = None
+    """Key of `auth.keys` that the shim signs with; by default the first."""
+    ca_file: Path | None = None
+    """Certificates that the shim trusts for https; by default those of the pod."""
+    scripts: frozenset[ScriptName] | None = None
+    """Scripts that get a file of their own in the pod; by default all that are ready."""
+    timeout: Seconds | None = None
+    """Time the shim's whole call may take (`MEDIATOR_TIMEOUT`); by default the shim's own."""
+    connect_timeout: Seconds | None = None
+    """Time one connection of it may take (`MEDIATOR_CONNECT_TIMEOUT`); by default its own."""
+    spool_directory: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$")] | None = None
+    """Directory in the pod of the shim's spool (`MEDIATOR_SPOOL_DIR`); by default none."""
+    exec_timeout: Seconds = timedelta(seconds=30)
+    """Time one command in the pod may take; default 30s."""
+    check_every: Seconds = timedelta(minutes=5)
+    """How often `watch` looks at a pod that did not start again; default 5m."""
+
+    def anchored(self, base: Path) -> Self:
+        """The same with every path on this machine taken from `base`."""
+        update = {
+            name: None if (path := getattr(self, name)) is None else base / path
+            for name in ("kubeconfig", "ca_file")
+        }
+        return self.model_copy(update=update)
+
+
 class Settings(BaseSettings):
     """The whole tree. Building one reads nothing: `mediator.settings.loading` does."""
 
@@ -347,6 +397,8 @@ class Settings(BaseSettings):
     """What is logged, and how."""
     tracing: Tracing = Tracing()
     """Spans for OpenTelemetry; needs the extra `tracing`."""
+    shim: Shim = Shim()
+    """The shim in SecureChange's pod: `mediator shim push`, `verify`, `watch` and `bundle`."""
     routes: tuple[Row, ...] = ()
     """Which scripts an event goes to that is handed over without naming one; by default none."""
     policies: dict[ScriptName, StatedPolicy] = Field(default_factory=dict)
@@ -389,6 +441,7 @@ class Settings(BaseSettings):
                 "environments": self.environments.anchored(base),
                 "store": self.store.anchored(base),
                 "auth": self.auth.anchored(base),
+                "shim": self.shim.anchored(base),
                 "kubernetes": self.kubernetes.anchored(base),
                 "dispatch": self.dispatch.model_copy(
                     update={"work_directory": base / self.dispatch.work_directory}

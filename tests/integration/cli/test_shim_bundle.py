@@ -108,3 +108,40 @@ def test_a_second_bundle_replaces_the_first(mediator: Mediator, tmp_path: Path) 
     bundle(mediator, tmp_path / "pod")
     conf = (tmp_path / "pod" / "securechange-shim.conf").read_text()
     assert "MEDIATOR_URL=http://127.0.0.1:2\n" in conf
+
+
+def test_what_the_settings_say_of_the_shim_is_in_its_settings(
+    mediator: Mediator, tmp_path: Path
+) -> None:
+    mediator.script("a.sh", ECHO)
+    mediator.script("b.sh", ECHO)
+    mediator.configure(
+        {
+            "shim": {
+                "url": "http://one.example:8080 http://two.example:8080",
+                "timeout": "2m",
+                "connect_timeout": "3s",
+                "spool_directory": "/var/spool/shim",
+                "scripts": ["a.sh"],
+            }
+        }
+    )
+    done = mediator.cli("shim", "bundle", str(tmp_path / "pod"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pod" / "securechange-shim.conf").read_text().splitlines()[1:] == [
+        "MEDIATOR_URL=http://one.example:8080 http://two.example:8080",
+        "MEDIATOR_KEY_ID=securechange",
+        "MEDIATOR_KEY_FILE=securechange-shim.key",
+        "MEDIATOR_CONNECT_TIMEOUT=3",
+        "MEDIATOR_TIMEOUT=120",
+        "MEDIATOR_SPOOL_DIR=/var/spool/shim",
+    ]
+    assert (tmp_path / "pod" / "a.sh").exists()
+    assert not (tmp_path / "pod" / "b.sh").exists()
+
+
+def test_a_script_that_is_chosen_and_not_there_is_told(mediator: Mediator, tmp_path: Path) -> None:
+    mediator.configure({"shim": {"scripts": ["nowhere.py"]}})
+    done = mediator.cli("shim", "bundle", str(tmp_path / "pod"), "--url", "http://m.example")
+    assert done.returncode == 78
+    assert "shim.scripts names nowhere.py, which there is not." in done.stderr

@@ -73,7 +73,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
             "1",
             "MEDIATOR_ZONK__X: there is no section zonk; "
             "known are http, scripts, environments, store, retention, auth, "
-            "dispatch, kubernetes, log, tracing, routes, policies.",
+            "dispatch, kubernetes, log, tracing, shim, routes, policies.",
             id="a section like no other",
         ),
         pytest.param(

@@ -136,7 +136,7 @@ class TestSentences:
                 "zonk: 1\n",
                 "mediator.yaml:1: zonk is not a key that exists; "
                 "known here are http, scripts, environments, store, retention, auth, dispatch, "
-                "kubernetes, log, tracing, routes, policies.",
+                "kubernetes, log, tracing, shim, routes, policies.",
                 id="an unknown key like no other",
             ),
             pytest.param(
