@@ -1,7 +1,8 @@
 """The settings: every key, its default and its bounds; what `mediator.yaml` looks like.
 
 A tree that `mediator.settings.loading.load` returns holds absolute paths. A tree built in code
-holds what it was given; `Settings.anchored` makes its paths absolute.
+holds what it was given; `Settings.anchored` makes its paths absolute. It is long because it is one
+list, with a sentence for each key.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +16,6 @@ from mediator.runners.kubernetes.following import Followed
 from mediator.runners.kubernetes.making import Made, make
 from mediator.runners.kubernetes.merging import Manifest
 from mediator.runners.kubernetes.naming import SCRIPT_CONTAINER, STDERR_CONTAINER, job_name
-from mediator.runners.kubernetes.pod import deadline
 from mediator.runners.kubernetes.sights import Sight, Sights
 from mediator.runners.kubernetes.situation import (
     BY_DEADLINE,
@@ -29,6 +27,7 @@ from mediator.runners.kubernetes.situation import (
     beyond_deadline,
     situation,
 )
+from mediator.runners.kubernetes.times import Times
 from mediator.runners.port import LeftRunning, Run
 from mediator.settings.kubernetes import Kubernetes
 
@@ -36,12 +35,6 @@ T = TypeVar("T")
 _TOO_LATE = frozenset({404, 409, 422})
 _OUTPUT = 30.0
 """Seconds in which the rest of the output is read after the script has ended."""
-_PATIENCE = 120.0
-"""Seconds for the cluster to end a pod, beyond its grace."""
-_SILENCE = 5.0
-"""Seconds for a node to tell how a script ended that it has ended."""
-_WONDER = 5.0
-"""Seconds without a pod after which the cluster is asked why there is none, and again."""
 
 
 class Attempt:
@@ -110,7 +103,7 @@ class Attempt:
     async def _outcome(self, stop: asyncio.Event, made: Made) -> Situation:
         """How it stands in the end, or when nothing more is to be expected."""
         sight = self._sight
-        times = _Times(self._run, self._settings, adopted=made.adopted)
+        times = Times(self._run, self._settings, adopted=made.adopted)
         while True:
             sight.changed.clear()
             found = situation(sight)
@@ -129,7 +122,7 @@ class Attempt:
             await self._stop_if_due(found, times, stop)
             await self._news(stop, times.next(found, stopped=self._stopped is not None))
 
-    def _over(self, found: Situation, times: _Times) -> Situation | None:
+    def _over(self, found: Situation, times: Times) -> Situation | None:
         """What to make of it when the cluster does not come to an end with it."""
         if times.lost:
             why = self._problem() or "its pod does not end"
@@ -155,7 +148,7 @@ class Attempt:
         idle = job.get("spec", {}).get("parallelism") == 0 and not active
         return self._stopped is not None and self._sight.pod is None and idle
 
-    async def _stop_if_due(self, found: Situation, times: _Times, stop: asyncio.Event) -> None:
+    async def _stop_if_due(self, found: Situation, times: Times, stop: asyncio.Event) -> None:
         stopped = self._stopped
         if stopped is None and stop.is_set():
             stopped = Stopped.by_request()
@@ -164,7 +157,7 @@ class Attempt:
         if stopped is not None:
             await self._stop(stopped, times)
 
-    async def _stop(self, stopped: Stopped, times: _Times) -> None:
+    async def _stop(self, stopped: Stopped, times: Times) -> None:
         """Leave word in the Job, then have the node end the pod, when there is one; each once."""
         pod = self._sight.pod_name
         if self._stopped is None:
@@ -227,84 +220,6 @@ class Attempt:
             for pending in (task, *waits):
                 pending.cancel()
             await asyncio.gather(task, *waits, return_exceptions=True)
-
-
-class _Times:
-    """Until when to wait for what, by the loop's clock."""
-
-    def __init__(self, run: Run, settings: Kubernetes, *, adopted: bool) -> None:
-        now = self._now()
-        self._timeout = run.timeout
-        self._adopted = adopted
-        self._kill = run.grace + _PATIENCE
-        self._start_by = now + settings.start_timeout.total_seconds()
-        self._lost_at = now + deadline(run, settings) + run.grace + _PATIENCE
-        self._wonder_at = now + _WONDER
-        self._end_by: float | None = None
-        self._silent_at: float | None = None
-        self._dead_by: float | None = None
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
-
-    @property
-    def lost(self) -> bool:
-        """By now the cluster must have ended it, whether or not that was heard."""
-        return self._now() >= self._lost_at
-
-    @property
-    def waited_enough(self) -> bool:
-        """It has not started for as long as it may wait."""
-        return self._now() >= self._start_by
-
-    @property
-    def stop_failed(self) -> bool:
-        """It was to be ended, and that has not come to pass."""
-        return self._dead_by is not None and self._now() >= self._dead_by
-
-    def timed_out(self, found: Running) -> bool:
-        """Whether the script has run for its timeout."""
-        return self._now() >= self._ends(found)
-
-    def silent_long_enough(self, silent: bool) -> bool:
-        """Whether `silent` has been true for as long as it needs to mean anything."""
-        if not silent:
-            self._silent_at = None
-            return False
-        self._silent_at = self._silent_at or self._now() + _SILENCE
-        return self._now() >= self._silent_at
-
-    def stopping(self) -> None:
-        """The cluster has been told to end it."""
-        self._dead_by = self._now() + self._kill
-
-    def wonder(self, sight: Sight) -> bool:
-        """Whether to ask now why there is no pod."""
-        if sight.pod is not None or self._now() < self._wonder_at:
-            return False
-        self._wonder_at = self._now() + _WONDER
-        return True
-
-    def next(self, found: Situation, *, stopped: bool) -> float:
-        """Seconds until something is due."""
-        due = [self._lost_at]
-        if stopped or self._silent_at is not None:
-            due.append(self._now() + 1.0)  # the logs tell of no change
-        if self._dead_by is not None:
-            due.append(self._dead_by)
-        if not stopped and isinstance(found, Running):
-            due.append(self._ends(found))
-        if not stopped and isinstance(found, Waiting):
-            due += [self._start_by, self._wonder_at]
-        return max(0.01, min(due) - self._now())
-
-    def _ends(self, found: Running) -> float:
-        """A run that was found running has run before, by the node's clock."""
-        if self._end_by is None:
-            ran = (datetime.now(UTC) - found.since).total_seconds() if self._adopted else 0.0
-            self._end_by = self._now() + self._timeout - max(0.0, ran)
-        return self._end_by
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, Any]) -> None:
