@@ -19,7 +19,8 @@ from mediator.keeper.requests import PodError
 from mediator.keeper.rights import OPTIONAL, RIGHTS
 from mediator.kubernetes_api import api_client
 from mediator.settings.kubernetes import Kubernetes
-from mediator.settings.tree import Settings, Shim
+from mediator.settings.shim import Shim
+from mediator.settings.tree import Settings
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient

@@ -15,7 +15,8 @@ from mediator.cli.target import find_url
 from mediator.errors import SettingsError
 from mediator.keeper.files import PodFile
 from mediator.keeper.keeping import Wanted
-from mediator.settings.tree import Settings, Shim
+from mediator.settings.shim import Shim
+from mediator.settings.tree import Settings
 
 _HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 

@@ -19,7 +19,7 @@ from mediator.keeper.pods import Selection, selection_of
 from mediator.keeper.requests import PodError
 from mediator.keeper.rounds import Report, each_pod
 from mediator.kubernetes_api import Cluster, api_client
-from mediator.settings.tree import Shim
+from mediator.settings.shim import Shim
 
 OFFICIAL = (
     "Tufin's own way, which survives restarts of the pod and needs no access to its cluster:",

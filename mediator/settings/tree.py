@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,13 +29,11 @@ from mediator.model.policies import (
     Strict,
     VariableName,
 )
-from mediator.model.routing import Route
 from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.names import Name, Port, ScriptName
+from mediator.settings.routes import Row
+from mediator.settings.shim import Shim
 from mediator.settings.store_url import at_directory, check, is_sqlite, sqlite_path
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-ScriptName = Annotated[str, StringConstraints(pattern=r"^[^/\x00]+$", max_length=255)]
 
 
 class Role(StrEnum):
@@ -274,33 +272,6 @@ class Dispatch(Strict):
     """Variables every script gets from the mediator's environment; by default none."""
 
 
-Patterns = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
-]
-
-
-class Row(Strict):
-    """One row of the routing table: patterns such as `Fire*`, and scripts."""
-
-    event: Patterns = ()
-    """Events (`SCW_EVENT`), one or a list; by default any."""
-    workflow: str | None = None
-    """Workflow, as the trigger's arguments in SecureChange name it; by default any."""
-    step: str | None = None
-    """Name of the step; by default any."""
-    priority: str | None = None
-    """Name of the priority; by default any."""
-    subject: str | None = None
-    """Subject of the ticket; by default any."""
-    scripts: Annotated[tuple[ScriptName, ...], Field(min_length=1)]
-    """Scripts that get the event, by exact file name."""
-
-    @property
-    def route(self) -> Route:
-        """As the model has it."""
-        return Route(**{name: getattr(self, name) for name in type(self).model_fields})
-
-
 class Log(Strict):
     """What is logged, and how."""
 
@@ -319,56 +290,6 @@ class Tracing(Strict):
     """Record spans and send them by OTLP over HTTP; default false."""
     endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
     """Base URL of the collector; by default what OTEL_EXPORTER_OTLP_ENDPOINT says."""
-
-
-Seconds = Annotated[PositiveDuration, Field(ge=timedelta(seconds=1))]
-
-
-class Shim(Strict):
-    """The shim in SecureChange's pod: `mediator shim push`, `verify`, `watch` and `bundle`."""
-
-    kubeconfig: Path | None = None
-    """Kubeconfig of SecureChange's cluster; by default the pod's own, or the usual kubeconfig."""
-    context: str | None = None
-    """Context of the kubeconfig; by default its current one."""
-    namespace: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = (
-        "default"
-    )
-    """Namespace of SecureChange's pod; default `default`."""
-    selector: str = ""
-    """Labels of SecureChange's pods, such as app=sc; without it no pod is looked for."""
-    container: str | None = None
-    """Container in which SecureChange runs scripts; by default the pod's default, or its first."""
-    directory: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$")] = (
-        "/opt/tufin/data/securechange/scripts"
-    )
-    """Directory of the files in the pod; by default the only one that SecureChange accepts."""
-    url: str | None = None
-    """Where the pod reaches the mediator; several URLs, separated by spaces, are tried in turn."""
-    key: Name | None = None
-    """Key of `auth.keys` that the shim signs with; by default the first."""
-    ca_file: Path | None = None
-    """Certificates that the shim trusts for https; by default those of the pod."""
-    scripts: frozenset[ScriptName] | None = None
-    """Scripts that get a file of their own in the pod; by default all that are ready."""
-    timeout: Seconds | None = None
-    """Time the shim's whole call may take (`MEDIATOR_TIMEOUT`); by default the shim's own."""
-    connect_timeout: Seconds | None = None
-    """Time one connection of it may take (`MEDIATOR_CONNECT_TIMEOUT`); by default its own."""
-    spool_directory: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$")] | None = None
-    """Directory in the pod of the shim's spool (`MEDIATOR_SPOOL_DIR`); by default none."""
-    exec_timeout: Seconds = timedelta(seconds=30)
-    """Time one command in the pod may take; default 30s."""
-    check_every: Seconds = timedelta(minutes=5)
-    """How often `watch` looks at a pod that did not start again; default 5m."""
-
-    def anchored(self, base: Path) -> Self:
-        """The same with every path on this machine taken from `base`."""
-        update = {
-            name: None if (path := getattr(self, name)) is None else base / path
-            for name in ("kubeconfig", "ca_file")
-        }
-        return self.model_copy(update=update)
 
 
 class Settings(BaseSettings):
