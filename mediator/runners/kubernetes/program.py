@@ -29,8 +29,12 @@ _OF_THE_CLUSTER = (
 )
 """Variables that every container is given, asked for or not."""
 
-RELAY = f"mkfifo {STDERR} 2>/dev/null; trap '' TERM; exec cat {STDERR}"
-"""What the other container runs. It ends when the script and all it started have ended."""
+RELAY = f"mkfifo {STDERR} 2>/dev/null; exec <{STDERR}; trap '' TERM; exec cat"
+"""What the other container runs.
+
+It ends when the script and all it started have ended, and not before, so that nothing is lost; but
+as long as there is no script it can be ended.
+"""
 
 
 def starter(run: Run, program: str) -> bytes:

@@ -40,7 +40,9 @@ RESTRICTED = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
-RELAY = "mkfifo /mediator/pipe/stderr 2>/dev/null; trap '' TERM; exec cat /mediator/pipe/stderr"
+RELAY = (
+    "mkfifo /mediator/pipe/stderr 2>/dev/null; exec </mediator/pipe/stderr; trap '' TERM; exec cat"
+)
 
 
 def test_a_job_is_this_whole_object() -> None:
