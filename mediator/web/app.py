@@ -9,6 +9,7 @@ from mediator.web import (
     events,
     health,
     intake,
+    keys,
     migration,
     operator,
     outputs,
@@ -39,9 +40,10 @@ def make_api(
     _get(app, "/v1/scripts", operator.list_scripts)
     _get(app, "/v1/scripts/{name}", operator.show_script)
     _get(app, "/v1/status", overview.show_status)
+    _get(app, "/v1/key", keys.show_key)
     _get(app, "/v1/openapi.json", openapi)
     app.cleanup_ctx.append(overview.keeping)
-    # The shim's self-test asks for this one on the API's own address.
+    # The shim's self-test asks for this one on the API's own address, and for /v1/key.
     _get(app, "/livez", health.livez)
     if with_health:
         _add_health(app, services)

@@ -175,6 +175,15 @@ class LastDeadDocument(_Document):
     reason: str
 
 
+class KeyDocument(_Document):
+    """A key that hand-overs are signed with."""
+
+    key: str
+    """Its name."""
+    scripts: tuple[str, ...] | None
+    """Scripts it may hand over to; null when it is all."""
+
+
 class ScriptStatusDocument(_Document):
     """A script at a glance."""
 

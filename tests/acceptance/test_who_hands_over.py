@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mediator.model.signatures import Key
-from tests.support.mediator import KEY, Client, Handover, Mediator
+from tests.support.mediator import KEY, Answer, Client, Handover, Mediator
 from tests.support.scripts import OK, TELL
 
 Spoil = Callable[[str, bytes, dict[str, str]], tuple[str, bytes, dict[str, str]]]
@@ -150,6 +150,29 @@ async def test_both_keys_open_while_one_is_replaced_by_the_other(several: Client
         answer = await several.hand_over(Handover(key=key, arguments=[key.id]))
         assert answer.status == 202
         assert (await several.delivery(answer.delivery))["key"] == key.id
+
+
+async def ask_about(client: Client, key: Key, *, body: bytes = b"") -> Answer:
+    """GET /v1/key, as the shim's self-test does."""
+    asked = Handover(path="/v1/key", query="", body=body, key=key)
+    return await client.call("GET", "/v1/key", token=None, headers=asked.signed("GET"))
+
+
+async def test_a_key_can_be_tried_out_without_handing_anything_over(several: Client) -> None:
+    found = [(await ask_about(several, key)).json() for key in (KEY, NARROW)]
+    assert found == [
+        {"key": KEY.id, "scripts": None},
+        {"key": "narrow", "scripts": ["notify.py"]},
+    ]
+    assert (await several.get("/v1/deliveries")).json()["items"] == []
+
+
+async def test_trying_out_a_wrong_key_says_why_and_counts_as_no_hand_over(several: Client) -> None:
+    answer = await ask_about(several, Key(id=KEY.id, secret=b"x" * 40))
+    assert answer.status == 401
+    assert "the secret of key 'securechange' differs" in answer.detail
+    assert (await several.call("GET", "/v1/key", token=None)).status == 401
+    assert await several.sample("mediator_signature_failures_total", reason="mismatch") == 0
 
 
 @pytest.mark.parametrize("script", ["ok.sh", "ok", "no-such-script"])

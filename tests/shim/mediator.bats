@@ -185,5 +185,8 @@ until_seen() { # file
     as securechange-shim
     call -- --self-test </dev/null
     ((status == 0))
-    [[ $(<"$out") == *"$url: reachable, its clock is "*" s from the one here" ]]
+    [[ $(<"$out") == *"$url: reachable, its clock is "*" s from the one here"$'\n'"$url: key securechange is accepted" ]]
+    call MEDIATOR_KEY_ID=unknown -- --self-test </dev/null
+    ((status == 77))
+    [[ $(<"$out") == *"$url: key unknown is refused: "*"unknown"* ]]
 }

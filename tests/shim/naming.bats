@@ -90,11 +90,15 @@ target() { # the path and query of the last request, after the test's prefix
     cp "$shim" "$directory/securechange-shim"
     called=$directory/securechange-shim call -- --self-test </dev/null
     ((status == 0))
-    [[ $(<"$out") == *"bash "*"commands found: none; none is needed"*"$url: reachable, its clock is "*" s from the one here" ]]
+    [[ $(<"$out") == "bash $BASH_VERSION, /dev/tcp works"$'\n'"commands found: none; none is needed"* ]]
+    [[ $(<"$out") == *"$url: reachable, its clock is "*" s from the one here"$'\n'"$url: key securechange is accepted" ]]
     commands openssl curl sha256sum
     called=$directory/securechange-shim call MEDIATOR_URL="$url http://127.0.0.1:1" -- --self-test </dev/null
     ((status == 75))
     [[ $(<"$out") == *"commands found: sha256sum openssl curl"*"http://127.0.0.1:1: not reachable: "*"Connection refused" ]]
+    called=$directory/securechange-shim call MEDIATOR_KEY="another$key" -- --self-test </dev/null
+    ((status == 77))
+    [[ $(<"$out") == *"$url: reachable, "*"$url: key securechange is refused: InvalidSignature"* ]]
     called=$directory/securechange-shim call MEDIATOR_KEY_ID= -- --self-test </dev/null
     ((status == 78))
 }

@@ -281,11 +281,11 @@ class Handover:
         path = self.path or f"/v1/scripts/{quote(self.script, safe='')}/deliveries"
         return f"{path}?{query}" if query else path
 
-    def signed(self) -> dict[str, str]:
+    def signed(self, method: str = "POST") -> dict[str, str]:
         """The headers."""
         return {
             **sign(
-                method="POST",
+                method=method,
                 target=self.target,
                 body=self.body,
                 key=self.key,

@@ -109,6 +109,16 @@ async def alive(_: web.Request) -> web.Response:
     return web.Response(text="ok")
 
 
+async def show_key(request: web.Request) -> web.Response:
+    """Answer what GET /v1/key does."""
+    try:
+        return web.json_response({"key": verify(request, b"")["keyid"], "scripts": None})
+    except (HTTPMessageSignaturesException, ValueError) as error:
+        return web.json_response(
+            {"detail": repr(error)}, status=401, content_type="application/problem+json"
+        )
+
+
 async def serve(directory: Path, tls: list[str] | None) -> None:
     context = None
     if tls:
@@ -116,6 +126,8 @@ async def serve(directory: Path, tls: list[str] | None) -> None:
         context.load_cert_chain(*tls)
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_get("/{tail:.*livez}", alive)
+    app.router.add_get("/{tail:.*}/v1/key", show_key)
+    app.router.add_get("/v1/key", show_key)
     app.router.add_post("/{tail:.*}", Intake(directory).take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
