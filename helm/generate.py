@@ -1,8 +1,8 @@
 """Writes the chart's README, its copies from deploy/, and the plain manifests in deploy/kubernetes.
 
 `python helm/generate.py` rewrites all of them and needs the command `helm`, version 3 or 4; a test
-says when that is due. Helm reads no file outside the chart, so alerts and dashboard are copied into
-it. The plain manifests are the chart's, without what only Helm needs.
+says when that is due. Helm reads no file outside the chart, so alerts, dashboard and roles are
+copied into it. The plain manifests are the chart's, without what only Helm needs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ MANIFESTS = REPOSITORY / "deploy" / "kubernetes"
 COPIES = {
     CHART / "files" / "rules.yaml": REPOSITORY / "deploy" / "prometheus" / "mediator.rules.yaml",
     CHART / "files" / "dashboard.json": REPOSITORY / "deploy" / "grafana" / "mediator.json",
+    CHART / "files" / "jobs-role.yaml": REPOSITORY / "deploy" / "kubernetes-runner" / "role.yaml",
+    CHART / "files" / "shim-role.yaml": REPOSITORY / "deploy" / "kubernetes-shim" / "role.yaml",
 }
 """The copy, and what it is a copy of."""
 _BEGIN, _END = "<!-- values: begin -->\n", "<!-- values: end -->"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.helm import MINIMAL, Helm, Manifest, containers, of_kind, pods, the
+from collections.abc import Iterator
+
+from tests.support.helm import MINIMAL, Helm, Manifest, containers, deployment, of_kind, pods, the
 
 VOLUMES = {
     "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim",
@@ -65,11 +67,23 @@ def test_the_user_can_be_left_to_the_cluster(helm4: Helm) -> None:
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
 
 
-def test_no_pod_talks_to_kubernetes(rendered: list[Manifest]) -> None:
-    for _, pod in pods(rendered):
-        assert pod["spec"]["automountServiceAccountToken"] is False
-    assert not of_kind(rendered, "Role")
+def test_no_right_is_for_the_whole_cluster(rendered: list[Manifest]) -> None:
     assert not of_kind(rendered, "ClusterRole")
+    assert not of_kind(rendered, "ClusterRoleBinding")
+
+
+def test_a_token_is_where_a_role_is_bound_and_nowhere_else(rendered: list[Manifest]) -> None:
+    bound = {
+        binding["subjects"][0]["name"]
+        for binding in of_kind(rendered, "RoleBinding")
+        if binding["subjects"][0]["kind"] == "ServiceAccount"
+    }
+    for name, pod in pods(rendered):
+        account = pod["spec"].get("serviceAccountName", "default")
+        mounted = pod["spec"]["automountServiceAccountToken"]
+        assert mounted is (account in bound), name
+    for account in of_kind(rendered, "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
 
 
 def test_no_variable_of_a_service_is_taken_for_a_setting(rendered: list[Manifest]) -> None:
@@ -103,24 +117,45 @@ def test_what_the_mediator_cannot_write_elsewhere_it_writes_to_volumes(helm4: He
 
 
 def test_the_main_container_is_the_one_that_kubectl_asks(rendered: list[Manifest]) -> None:
-    template = the(rendered, "Deployment")["spec"]["template"]
+    template = deployment(rendered)["spec"]["template"]
     chosen = template["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
     assert chosen == template["spec"]["containers"][0]["name"] == "mediator"
 
 
 def test_every_named_port_exists(rendered: list[Manifest]) -> None:
-    spec = the(rendered, "Deployment")["spec"]["template"]["spec"]
-    ports = {port["name"] for one in spec["containers"] for port in one.get("ports", [])}
-    mediator = spec["containers"][0]
-    probes = [mediator[key] for key in mediator if key.endswith("Probe")]
-    assert {probe["httpGet"]["port"] for probe in probes} <= ports
-    for service in of_kind(rendered, "Service"):
-        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
-    for monitor in of_kind(rendered, "PodMonitor"):
-        assert {end["port"] for end in monitor["spec"]["podMetricsEndpoints"]} <= ports
-    for policy in of_kind(rendered, "NetworkPolicy"):
+    for one in of_kind(rendered, "Deployment"):
+        template = one["spec"]["template"]
+        ports = _ports(template)
+        first = template["spec"]["containers"][0]
+        probes = [first[key] for key in first if key.endswith("Probe")]
+        assert {probe["httpGet"]["port"] for probe in probes} <= ports
+    for selector, wanted in _wanted(rendered):
+        (chosen,) = [
+            one["spec"]["template"]
+            for one in of_kind(rendered, "Deployment")
+            if selector.items() <= one["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        assert wanted <= _ports(chosen)
+
+
+def _ports(pod: Manifest) -> set[str]:
+    return {port["name"] for one in pod["spec"]["containers"] for port in one.get("ports", [])}
+
+
+def _wanted(manifests: list[Manifest]) -> Iterator[tuple[dict[str, str], set[str]]]:
+    """Which pods are chosen, and which of their ports by name."""
+    for service in of_kind(manifests, "Service"):
+        yield (
+            service["spec"]["selector"],
+            {port["targetPort"] for port in service["spec"]["ports"]},
+        )
+    for monitor in of_kind(manifests, "PodMonitor"):
+        chosen = monitor["spec"]["selector"]["matchLabels"]
+        yield chosen, {end["port"] for end in monitor["spec"]["podMetricsEndpoints"]}
+    for policy in of_kind(manifests, "NetworkPolicy"):
         rules = policy["spec"]["ingress"]
-        assert {port["port"] for rule in rules for port in rule["ports"]} <= ports
+        chosen = policy["spec"]["podSelector"]["matchLabels"]
+        yield chosen, {port["port"] for rule in rules for port in rule["ports"]}
 
 
 def test_every_port_says_its_protocol(rendered: list[Manifest]) -> None:
@@ -138,7 +173,7 @@ def test_every_port_says_its_protocol(rendered: list[Manifest]) -> None:
 
 def test_the_mediator_starts_as_its_image_starts_it(rendered: list[Manifest]) -> None:
     """There it has a parent that reaps what an exec leaves behind."""
-    mediator = the(rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    mediator = deployment(rendered)["spec"]["template"]["spec"]["containers"][0]
     assert "command" not in mediator
     assert mediator["args"] == ["serve"]
 

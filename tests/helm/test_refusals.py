@@ -10,6 +10,7 @@ import yaml
 
 from tests.support.helm import CHART, MINIMAL, POSTGRESQL, Helm
 
+KEEPER = {"shimKeeper": {"enabled": True}}
 COMBINATIONS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no image": ({"image": {"repository": ""}}, "image.repository: say where the image"),
     "no secret": ({"auth": {"existingSecret": ""}}, "auth.existingSecret: name a Secret"),
@@ -87,6 +88,49 @@ COMBINATIONS: Mapping[str, tuple[Mapping[str, Any], str]] = {
         {"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
         "every mediator scraped twice",
     ),
+    "Jobs by everybody's account": (
+        {"jobs": {"enabled": True}, "serviceAccount": {"create": False}},
+        "jobs.enabled: the Role would go to the service account `default`",
+    ),
+    "Jobs here and elsewhere": (
+        {"jobs": {"enabled": True}, "config": {"kubernetes": {"kubeconfig": "/a"}}},
+        "jobs.enabled: it is for Jobs in this cluster",
+    ),
+    "Jobs on and off": (
+        {"jobs": {"enabled": True}, "config": {"kubernetes": {"enabled": False}}},
+        "jobs.enabled: config.kubernetes.enabled is false",
+    ),
+    "namespace of no Jobs": (
+        {"jobs": {"namespace": "scripts"}},
+        "jobs.enabled: a namespace or an image of Jobs is given",
+    ),
+    "keeper of no pods": (
+        {"shimKeeper": {"enabled": True}},
+        "config.shim.selector: say the labels of SecureChange's pods",
+    ),
+    "kubeconfig past the chart": (
+        {**KEEPER, "config": {"shim": {"selector": "a=b", "kubeconfig": "/a"}}},
+        "config.shim.kubeconfig: say it in shimKeeper.kubeconfigSecret",
+    ),
+    "context of no kubeconfig": (
+        {**KEEPER, "config": {"shim": {"selector": "a=b", "context": "tos"}}},
+        "config.shim.context: it is one of a kubeconfig",
+    ),
+    "address for another cluster": (
+        {
+            "shimKeeper": {"enabled": True, "kubeconfigSecret": "a"},
+            "config": {"shim": {"selector": "a=b"}},
+        },
+        "config.shim.url: say where SecureChange's pods reach the mediator",
+    ),
+    "address of a proxy": (
+        {**KEEPER, "config": {"shim": {"selector": "a=b"}}, "service": {"targetPort": "https"}},
+        "config.shim.url: say where SecureChange's pods reach the mediator",
+    ),
+    "kubeconfig of no keeper": (
+        {"shimKeeper": {"kubeconfigSecret": "a"}},
+        "shimKeeper.enabled: a namespace or a kubeconfig of the keeper is given",
+    ),
     "answer of no script": (
         {"helmTest": {"expect": "hello"}},
         "helmTest.expect: name in helmTest.script the script",
@@ -122,6 +166,7 @@ FREE = {
     ("podSecurityContext",), ("securityContext",), ("startupProbe",), ("livenessProbe",),
     ("readinessProbe",), ("metrics", "dashboard", "labels"), ("resources", "requests"),
     ("scripts", "git", "resources", "requests"), ("scripts", "git", "securityContext"),
+    ("shimKeeper", "resources", "requests"),
 }  # fmt: skip
 """Sections that are Kubernetes' own, or names that somebody else chose."""
 SECTIONS = _paths(yaml.safe_load((CHART / "values.yaml").read_text()))
@@ -152,6 +197,9 @@ def test_a_typo_in_any_section_is_refused(helm4: Helm, path: tuple[str, ...]) ->
         ({"ingress": {"hosts": ["https://mediator.example.com"]}}, "hosts"),
         ({"scripts": {"inline": {"a/b.py": "#!/bin/sh"}}}, "inline"),
         ({"podLabels": {"a": 1}}, "podLabels"),
+        ({"jobs": {"enabled": "yes"}}, "enabled"),
+        ({"jobs": {"namespace": "a.b"}}, "namespace"),
+        ({"shimKeeper": {"kubeconfigKey": "a/b"}}, "kubeconfigKey"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.support.helm import MINIMAL, Helm, Manifest, of_kind, pods, the
+import pytest
+
+from tests.support.helm import MINIMAL, Helm, Manifest, deployment, of_kind, pods, the
 
 SELECTOR = {"app.kubernetes.io/name": "mediator", "app.kubernetes.io/instance": "rel"}
 
@@ -13,7 +15,7 @@ def test_the_selector_of_the_deployment_is_the_same_in_every_topology(
     rendered: list[Manifest],
 ) -> None:
     """Kubernetes refuses an upgrade that changes it."""
-    assert the(rendered, "Deployment")["spec"]["selector"] == {"matchLabels": SELECTOR}
+    assert deployment(rendered)["spec"]["selector"] == {"matchLabels": SELECTOR}
 
 
 def test_another_image_or_label_leaves_the_selector_as_it_is(helm4: Helm) -> None:
@@ -22,20 +24,29 @@ def test_another_image_or_label_leaves_the_selector_as_it_is(helm4: Helm) -> Non
         "commonLabels": {"app.kubernetes.io/name": "theirs", "team": "network"},
         "podLabels": {"app.kubernetes.io/instance": "theirs", "zone": "dmz"},
     }
-    deployment = the(helm4.template({**MINIMAL, **more}), "Deployment")
-    assert deployment["spec"]["selector"] == {"matchLabels": SELECTOR}
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    changed = the(helm4.template({**MINIMAL, **more}), "Deployment")
+    assert changed["spec"]["selector"] == {"matchLabels": SELECTOR}
+    labels = changed["spec"]["template"]["metadata"]["labels"]
     assert labels == {**SELECTOR, "team": "network", "zone": "dmz"}
 
 
-def test_everything_that_selects_finds_the_mediators(rendered: list[Manifest]) -> None:
-    (labels,) = [
+def test_everything_that_selects_finds_the_pods_of_one_deployment(
+    rendered: list[Manifest],
+) -> None:
+    """Those of the mediator or those of the shim's keeper, never both."""
+    labels = [
         pod["metadata"]["labels"] for name, pod in pods(rendered) if name.startswith("Deployment/")
     ]
     selectors = list(_selectors(rendered))
     assert selectors
     for selector in selectors:
-        assert selector.items() <= labels.items()
+        assert sum(selector.items() <= each.items() for each in labels) == 1, selector
+
+
+def test_what_deployments_select_is_their_own(rendered: list[Manifest]) -> None:
+    for each in of_kind(rendered, "Deployment"):
+        labels = each["spec"]["template"]["metadata"]["labels"]
+        assert each["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
 def test_nothing_that_selects_finds_the_test_or_the_migration(rendered: list[Manifest]) -> None:
@@ -54,20 +65,26 @@ def _selectors(manifests: list[Manifest]) -> Iterator[dict[str, str]]:
             yield manifest["spec"]["selector"]["matchLabels"]
     for policy in of_kind(manifests, "NetworkPolicy"):
         yield policy["spec"]["podSelector"]["matchLabels"]
-    for deployment in of_kind(manifests, "Deployment"):
-        spec = deployment["spec"]
+    for each in of_kind(manifests, "Deployment"):
+        spec = each["spec"]
         yield spec["selector"]["matchLabels"]
         for constraint in spec["template"]["spec"].get("topologySpreadConstraints", []):
             yield constraint["labelSelector"]["matchLabels"]
 
 
-def test_the_monitor_of_services_finds_the_service_of_metrics_alone(helm4: Helm) -> None:
+@pytest.mark.parametrize("keeper", [False, True], ids=["alone", "with the keeper"])
+def test_each_monitor_of_services_finds_its_service_of_metrics_alone(
+    helm4: Helm, keeper: bool
+) -> None:
     values = {**MINIMAL, "metrics": {"serviceMonitor": {"enabled": True}}}
-    rendered = helm4.template(values)
-    wanted = the(rendered, "ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
+    kept = {"shimKeeper": {"enabled": True}, "config": {"shim": {"selector": "app=securechange"}}}
+    rendered = helm4.template({**values, **kept} if keeper else values)
     found = [
         service["metadata"]["name"]
+        for monitor in of_kind(rendered, "ServiceMonitor")
         for service in of_kind(rendered, "Service")
-        if wanted <= service["metadata"]["labels"].items()
+        if monitor["spec"]["selector"]["matchLabels"].items()
+        <= service["metadata"]["labels"].items()
     ]
-    assert found == ["rel-mediator-metrics"]
+    names = ["rel-mediator-shim-keeper-metrics"] if keeper else []
+    assert sorted(found) == ["rel-mediator-metrics", *names]

@@ -21,6 +21,7 @@ from tests.support.helm import (
     Helm,
     Manifest,
     containers,
+    deployment,
     pods,
     settings,
     the,
@@ -33,7 +34,7 @@ def test_every_topology_has_settings_that_the_mediator_takes(rendered: list[Mani
 
 def test_every_file_of_the_settings_is_in_a_mount(rendered: list[Manifest]) -> None:
     tree = settings(rendered)
-    spec = the(rendered, "Deployment")["spec"]["template"]["spec"]
+    spec = deployment(rendered)["spec"]["template"]["spec"]
     mounts = [mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]]
     files = [entry["secret_file"] for entry in [*tree["auth"]["keys"], *tree["auth"]["tokens"]]]
     files += [tree["scripts"]["directory"], tree["environments"]["directory"]]

@@ -80,6 +80,16 @@ def the(manifests: Sequence[Manifest], kind: str) -> Manifest:
     return found
 
 
+def deployment(manifests: Sequence[Manifest], *, keeper: bool = False) -> Manifest:
+    """That of the mediator, or that of the shim's keeper."""
+    (found,) = [
+        one
+        for one in of_kind(manifests, "Deployment")
+        if one["metadata"]["name"].endswith("-shim-keeper") == keeper
+    ]
+    return found
+
+
 def pods(manifests: Sequence[Manifest]) -> Iterator[tuple[str, Manifest]]:
     """The name and the pod (metadata and spec) of whatever makes pods."""
     for manifest in manifests:

@@ -77,3 +77,46 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "mediator.clusterUrl" -}}
 {{- printf "http://%s.%s.svc:%v" (include "mediator.fullname" .) .Release.Namespace .Values.service.port -}}
 {{- end -}}
+
+{{/* The rules of the only Role in a file of the project: (list $ "files/jobs-role.yaml") */}}
+{{- define "mediator.rules" -}}
+{{- range splitList "\n---\n" ((index . 0).Files.Get (index . 1)) -}}
+{{- $object := fromYaml . -}}
+{{- if eq $object.kind "Role" -}}
+{{- toYaml $object.rules -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What binds a Role of the same name to a service account of the release: (dict "name" "role" "account" "a" "root" $) */}}
+{{- define "mediator.binding" -}}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ .account }}
+    namespace: {{ .root.Release.Namespace }}
+{{- end -}}
+
+{{/* These can never change either. */}}
+{{- define "mediator.keeperSelectorLabels" -}}
+app.kubernetes.io/name: {{ (include "mediator.helperLabels" (list . "shim-keeper") | fromYaml) | dig "app.kubernetes.io/name" "" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Where pods may connect to, the API server among it or not: (list $ true) */}}
+{{- define "mediator.egress" -}}
+{{- with (index . 0).Values.networkPolicy -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{ toYaml .egress }}
+{{- if and (index $ 1) .apiServer }}
+{{ toYaml .apiServer }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -50,12 +50,7 @@ volumeMounts:
   mountPath: /etc/mediator-database
   readOnly: true
 {{- end }}
-- name: scripts
-  mountPath: /scripts
-  readOnly: true
-  {{- with .Values.scripts.subPath }}
-  subPath: {{ . }}
-  {{- end }}
+{{ include "mediator.scriptsMount" . }}
 - name: state
   mountPath: /var/lib/mediator
 - name: tmp
@@ -65,13 +60,21 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
+{{- define "mediator.scriptsMount" -}}
+- name: scripts
+  mountPath: /scripts
+  readOnly: true
+  {{- with .Values.scripts.subPath }}
+  subPath: {{ . }}
+  {{- end }}
+{{- end -}}
+
 {{- define "mediator.volumes" -}}
 - name: settings
   configMap:
     name: {{ include "mediator.fullname" . }}
 {{- include "mediator.secretVolumes" . }}
-- name: scripts
-  {{- include "mediator.scriptsVolume" . | nindent 2 }}
+{{ include "mediator.scriptsVolumes" . }}
 - name: state
   {{- if include "mediator.isPostgresql" . }}
   emptyDir: {{ with .Values.scratchSize }}{{ dict "sizeLimit" . | toJson }}{{ else }}{}{{ end }}
@@ -81,6 +84,15 @@ volumeMounts:
   {{- end }}
 - name: tmp
   emptyDir: {}
+{{- with .Values.extraVolumes }}
+{{ tpl (toYaml .) $ }}
+{{- end }}
+{{- end -}}
+
+{{/* The scripts, and what brings them there. */}}
+{{- define "mediator.scriptsVolumes" -}}
+- name: scripts
+  {{- include "mediator.scriptsVolume" . | nindent 2 }}
 {{- with .Values.scripts.image }}
 {{- if .reference }}
 - name: scripts-image
@@ -100,9 +112,6 @@ volumeMounts:
     secretName: {{ . }}
     defaultMode: 0440
 {{- end }}
-{{- end }}
-{{- with .Values.extraVolumes }}
-{{ tpl (toYaml .) $ }}
 {{- end }}
 {{- end -}}
 

@@ -24,7 +24,59 @@
 {{- $_ := set $auth "tokens" (append $auth.tokens $token) -}}
 {{- end -}}
 {{- $base := dict "http" $http "scripts" $scripts "environments" $environments "store" (include "mediator.store" . | fromYaml) "dispatch" $dispatch "auth" $auth -}}
+{{- if .Values.jobs.enabled -}}
+{{- $_ := set $base "kubernetes" (include "mediator.jobs" . | fromYaml) -}}
+{{- end -}}
+{{- if .Values.shimKeeper.enabled -}}
+{{- $_ := set $base "shim" (include "mediator.shim" . | fromYaml) -}}
+{{- end -}}
 {{- toYaml (mergeOverwrite $base (deepCopy .Values.config)) -}}
+{{- end -}}
+
+{{/* Scripts, and credentials of registries, are derived where the pods of the Jobs are in this namespace and can have them. */}}
+{{- define "mediator.jobs" -}}
+{{- $said := .Values.config.kubernetes | default dict -}}
+{{- $namespace := $said.namespace | default .Values.jobs.namespace | default .Release.Namespace -}}
+{{- $scripts := .Values.scripts -}}
+enabled: true
+namespace: {{ $namespace | quote }}
+image: {{ .Values.jobs.image | default (include "mediator.image" .) | quote }}
+{{- if eq $namespace .Release.Namespace }}
+{{- if hasKey $said "scripts" }}
+{{- else if or $scripts.inline $scripts.existingConfigMap }}
+scripts:
+  config_map: {{ $scripts.existingConfigMap | default (include "mediator.named" (list . "scripts")) }}
+{{- else if and $scripts.existingClaim (not $scripts.subPath) }}
+scripts:
+  claim: {{ $scripts.existingClaim }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+pod_template:
+  spec:
+    imagePullSecrets:
+      {{- toYaml . | nindent 6 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "mediator.shim" -}}
+{{- with .Values.shimKeeper -}}
+namespace: {{ .namespace | default $.Release.Namespace | quote }}
+{{- if .kubeconfigSecret }}
+kubeconfig: /etc/mediator-kubeconfig/{{ .kubeconfigKey }}
+{{- else }}
+url: {{ include "mediator.clusterUrl" $ }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Where the settings say that the Jobs are, and SecureChange. */}}
+{{- define "mediator.jobsNamespace" -}}
+{{- (include "mediator.settings" . | fromYaml).kubernetes.namespace -}}
+{{- end -}}
+
+{{- define "mediator.shimNamespace" -}}
+{{- (include "mediator.settings" . | fromYaml).shim.namespace -}}
 {{- end -}}
 
 {{- define "mediator.store" -}}

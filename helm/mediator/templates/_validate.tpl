@@ -2,7 +2,7 @@
 
 {{- define "mediator.validate" -}}
 {{- $wrong := list -}}
-{{- range list "image" "auth" "store" "scripts" "access" "metrics" "helmTest" -}}
+{{- range list "image" "auth" "store" "scripts" "access" "metrics" "jobs" "shimKeeper" "helmTest" -}}
 {{- with include (printf "mediator.validate.%s" .) $ | trim -}}
 {{- $wrong = append $wrong . -}}
 {{- end -}}
@@ -125,6 +125,45 @@ service.externalTrafficPolicy: a Service of type ClusterIP has none; set service
 {{- define "mediator.validate.metrics" -}}
 {{- if and .Values.metrics.podMonitor.enabled .Values.metrics.serviceMonitor.enabled }}
 metrics: podMonitor and serviceMonitor would have every mediator scraped twice; enable one of them.
+{{- end }}
+{{- end -}}
+
+{{- define "mediator.validate.jobs" -}}
+{{- $said := .Values.config.kubernetes | default dict }}
+{{- if .Values.jobs.enabled }}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}
+jobs.enabled: the Role would go to the service account `default`, and so to every pod of the namespace; set serviceAccount.create, or serviceAccount.name to one of the mediator's own.
+{{- end }}
+{{- if or $said.kubeconfig $said.context }}
+jobs.enabled: it is for Jobs in this cluster, and config.kubernetes.kubeconfig or context is for another one; take one of them out.
+{{- end }}
+{{- if eq (toString $said.enabled) "false" }}
+jobs.enabled: config.kubernetes.enabled is false, and nothing would use the Role; take one of them out.
+{{- end }}
+{{- else if or .Values.jobs.namespace .Values.jobs.image }}
+jobs.enabled: a namespace or an image of Jobs is given and nothing uses it; turn it on.
+{{- end }}
+{{- end -}}
+
+{{- define "mediator.validate.shimKeeper" -}}
+{{- $said := .Values.config.shim | default dict }}
+{{- with .Values.shimKeeper }}
+{{- if .enabled }}
+{{- if not $said.selector }}
+config.shim.selector: say the labels of SecureChange's pods, such as app=securechange; the keeper keeps every pod that has them.
+{{- end }}
+{{- if $said.kubeconfig }}
+config.shim.kubeconfig: say it in shimKeeper.kubeconfigSecret, by which the chart knows whether to make a Role.
+{{- end }}
+{{- if and $said.context (not .kubeconfigSecret) }}
+config.shim.context: it is one of a kubeconfig; name a Secret with that in shimKeeper.kubeconfigSecret.
+{{- end }}
+{{- if not (or $said.url (and (not .kubeconfigSecret) (eq (toString $.Values.service.targetPort) "http"))) }}
+config.shim.url: say where SecureChange's pods reach the mediator, such as https://mediator.example.com; in another cluster, or by https, the chart cannot know it.
+{{- end }}
+{{- else if or .namespace .kubeconfigSecret }}
+shimKeeper.enabled: a namespace or a kubeconfig of the keeper is given and nothing uses it; turn it on.
+{{- end }}
 {{- end }}
 {{- end -}}
 
