@@ -21,6 +21,7 @@ from mediator.dispatch.attempt import AttemptMaker, Stop, Stops
 from mediator.dispatch.housekeeping import LEASE, Housekeeping
 from mediator.dispatch.retrying import call_state
 from mediator.dispatch.slots import Slots, limits, ordered
+from mediator.dispatch.sweeping import Sweeper
 from mediator.dispatch.telling import named
 from mediator.errors import StoreUnavailable
 from mediator.model.deliveries import Claim
@@ -77,6 +78,7 @@ class Dispatcher:
             scripts=lambda: scripts.catalog.scripts,
             clock=clock,
             adopted=self._adopt,
+            sweeper=Sweeper(store=store, runner=maker.runner),
             lease=lease,
         )
         self._adopted: list[Claim] = []

@@ -1,7 +1,7 @@
 """What a dispatcher does again and again.
 
-It renews leases, puts back what was lost, ends what is late, and makes due what a clock that was
-set back would hold up.
+It renews leases, puts back what was lost, ends what is late, makes due what a clock that was set
+back would hold up, and clears away what ended attempts have left.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mediator.catalog.scripts import Script
 from mediator.clock import Clock
 from mediator.dispatch.attempt import Stops
 from mediator.dispatch.lapsing import Watch
+from mediator.dispatch.sweeping import Sweeper
 from mediator.dispatch.telling import tell_fates
 from mediator.errors import StoreUnavailable
 from mediator.model.deliveries import Claim
@@ -44,6 +45,7 @@ class Housekeeping:
     clock: Clock
     adopted: Callable[[Sequence[Claim]], None]
     """is told what runs without the mediator that began it, and is this dispatcher's now"""
+    sweeper: Sweeper
     lease: timedelta = LEASE
     recovered: bool = False
     """whether what an earlier mediator lost was put back"""
@@ -66,6 +68,7 @@ class Housekeeping:
                 await self.renew()
                 await self.recover()
                 await self.hasten()
+                await self.sweeper.sweep()
             except StoreUnavailable as error:
                 _log.error("leases not renewed", reason=error.detail)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from mediator.model.attempts import Ended, Outcome
 from mediator.runners.port import Run, Runner
@@ -41,6 +42,10 @@ class ChosenRunner:
         """Tell it to the runner that keeps anything."""
         if self._cluster is not None:
             await self._cluster.recorded(name)
+
+    def kept(self) -> Collection[str]:
+        """What is kept in the cluster."""
+        return () if self._cluster is None else self._cluster.kept()
 
     async def close(self) -> None:
         """Close both."""

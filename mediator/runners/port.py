@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +82,13 @@ class Runner(Protocol):
 
     async def recorded(self, name: str) -> None:
         """The end of the run of that name is in the store: nothing of it need be kept."""
+        ...
+
+    def kept(self) -> Collection[str]:
+        """Names of runs that have ended and that nobody here has asked about, or told of since.
+
+        Something of them is kept until `recorded`, here or by another mediator.
+        """
         ...
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Collection
 from pathlib import Path
 
 from mediator.errors import SettingsError
@@ -62,6 +63,10 @@ class ProcessRunner:
 
     async def recorded(self, name: str) -> None:
         """Nothing is kept of an attempt that has ended."""
+
+    def kept(self) -> Collection[str]:
+        """Nothing."""
+        return ()
 
     async def close(self) -> None:
         """Kill what still runs, wait until it is dead, and remove every working directory."""

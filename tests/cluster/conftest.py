@@ -11,6 +11,17 @@ from pathlib import Path
 
 import pytest
 
+_HERE = Path(__file__).parent
+_LONGEST = 300.0
+"""Seconds for a test that does not state its own: pods start in seconds, and many of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests in a cluster more time than others."""
+    for item in items:
+        if item.path.is_relative_to(_HERE) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_LONGEST))
+
 
 @pytest.fixture(scope="session")
 def kubeconfig() -> Path:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from mediator.model.pods import Pod
 from mediator.runners.kubernetes.merging import Manifest
-from mediator.runners.kubernetes.naming import MANAGER, PROGRAM, TICKET, job_name
+from mediator.runners.kubernetes.naming import MANAGER, PROGRAM, RUN_NAME, TICKET, job_name
 from mediator.runners.kubernetes.pod import deadline, labels, pod_template
 from mediator.runners.kubernetes.program import starter
 from mediator.runners.port import Run
@@ -33,7 +33,7 @@ def job(run: Run, pod: Pod, settings: Kubernetes) -> Manifest:
             "name": job_name(run.name),
             "namespace": settings.namespace,
             "labels": labels(run),
-            "annotations": {f"{MANAGER}/script-name": run.script, f"{MANAGER}/run-name": run.name},
+            "annotations": {f"{MANAGER}/script-name": run.script, RUN_NAME: run.name},
         },
         "spec": {
             "parallelism": 0,

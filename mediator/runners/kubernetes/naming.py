@@ -11,6 +11,8 @@ SELECTOR = f"{MANAGED}={MANAGER}"
 """Selects everything that a mediator made for an attempt."""
 RUN = f"{MANAGER}/run"
 SCRIPT = f"{MANAGER}/script"
+RUN_NAME = f"{MANAGER}/run-name"
+"""Annotation: what the mediator calls the run; not every such name is one in the cluster."""
 STOPPED = f"{MANAGER}/stopped"
 """Annotation: why the mediator had an attempt ended."""
 

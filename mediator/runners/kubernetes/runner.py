@@ -8,6 +8,7 @@ and a `run` of the same name continues it. And the Job, with its pod and its tic
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -42,7 +43,7 @@ class KubernetesRunner:
         self._stack = AsyncExitStack()
         self._calls: Calls | None = None
         self._watches: list[Watch] = []
-        self._removing: set[asyncio.Task[None]] = set()
+        self._removing: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Connect, and begin to watch.
@@ -119,9 +120,15 @@ class KubernetesRunner:
 
     async def recorded(self, name: str) -> None:
         """Remove the Job of that run, in the background, and with it its pod and its ticket."""
+        if name in self._removing:
+            return
         task = asyncio.create_task(self._remove(job_name(name)), name=f"remove {name}")
-        self._removing.add(task)
-        task.add_done_callback(self._removing.discard)
+        self._removing[name] = task
+        task.add_done_callback(lambda _: self._removing.pop(name))
+
+    def kept(self) -> Collection[str]:
+        """Names of runs whose Jobs have ended, and are neither followed nor removed here."""
+        return self._sights.ended() - self._removing.keys()
 
     async def _remove(self, name: str) -> None:
         if self._calls is None:
@@ -135,8 +142,8 @@ class KubernetesRunner:
     async def close(self) -> None:
         """Let go of the cluster. Jobs that run go on, and the next mediator finds them."""
         if self._removing:
-            await asyncio.wait(self._removing, timeout=_LAST_CALLS)
-        for task in list(self._removing):
+            await asyncio.wait(self._removing.values(), timeout=_LAST_CALLS)
+        for task in list(self._removing.values()):
             await _end(task)
         await self._stack.aclose()
         self._calls = None

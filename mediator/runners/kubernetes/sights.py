@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mediator.runners.kubernetes.merging import Manifest
-from mediator.runners.kubernetes.naming import RUN
+from mediator.runners.kubernetes.naming import RUN, RUN_NAME
+
+_ENDS = frozenset({"Complete", "Failed"})
+"""Conditions of a Job (https://kubernetes.io/docs/concepts/workloads/controllers/job/)."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -49,6 +52,14 @@ class Sights:
         finally:
             del self._sights[name]
             self._since.pop(name, None)
+
+    def ended(self) -> set[str]:
+        """The runs whose Jobs have ended, without those that this mediator looks after."""
+        return {
+            job["metadata"].get("annotations", {}).get(RUN_NAME, "")
+            for name, job in self._jobs.items()
+            if name not in self._sights and _has_ended(job)
+        }
 
     def made(self, name: str, job: Manifest) -> None:
         """The Job is there: a list that begins from now on and lacks it means that it has gone."""
@@ -102,6 +113,11 @@ class Sights:
         if sight.pod is None or sight.pod["metadata"]["uid"] == pod["metadata"]["uid"]:
             sight.pod, sight.pod_gone = pod, gone
             sight.changed.set()
+
+
+def _has_ended(job: Manifest) -> bool:
+    conditions = job.get("status", {}).get("conditions") or ()
+    return any(one["type"] in _ENDS and one["status"] == "True" for one in conditions)
 
 
 def _keep(known: dict[str, Manifest], key: str, item: Manifest, *, gone: bool) -> None:

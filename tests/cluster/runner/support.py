@@ -47,9 +47,11 @@ async def new_namespace() -> AsyncIterator[Calls]:
     name = f"runner-{uuid.uuid4().hex[:8]}"
     async with calls_to(name) as calls:
         await calls.create(NAMESPACES, {"metadata": {"name": name}})
-        await eventually(lambda: exists(calls, calls.of_core("serviceaccounts", "default")))
-        yield calls
-        await calls.delete(f"{NAMESPACES}/{name}")
+        try:
+            await eventually(lambda: exists(calls, calls.of_core("serviceaccounts", "default")))
+            yield calls
+        finally:
+            await calls.delete(f"{NAMESPACES}/{name}")
 
 
 async def exists(calls: Calls, path: str) -> bool:

@@ -154,7 +154,7 @@ async def test_an_api_server_that_is_away_for_a_while_loses_nothing(
     with api_server_stopped():
         meanwhile = await stage.hand_over(2, first=3)
         stage.go.touch()
-        await asyncio.sleep(20)  # longer than leases of the control plane, shorter than a timeout
+        await asyncio.sleep(60)  # longer than any lease, a watch and most pauses between calls
     for delivery_id in (*before, *meanwhile):
         (attempt,) = (await stage.until_succeeded(delivery_id))["attempts"]
         assert attempt["stdout"] == "begun\nended\n"

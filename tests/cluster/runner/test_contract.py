@@ -181,7 +181,6 @@ async def test_it_has_an_empty_working_directory_and_can_write_only_there(
     assert ended.stdout.kept == b"/mediator/work\n65532\n"
 
 
-@pytest.mark.timeout(240)
 async def test_many_attempts_run_at_once(attempt: Start, scripts: PodScripts) -> None:
     script = scripts.bash('read line; echo "$1 $line"')
     running = [attempt(script, str(n), stdin=b"%d\n" % n) for n in range(20)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -40,6 +40,7 @@ class Runner:
         self.running: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.forgotten: list[str] = []
+        self.keeps: set[str] = set()
         self.go = asyncio.Event()
         self.end: Callable[[Run], Ended] = lambda _: OK
 
@@ -51,6 +52,10 @@ class Runner:
 
     async def recorded(self, name: str) -> None:
         self.forgotten.append(name)
+        self.keeps.discard(name)
+
+    def kept(self) -> Collection[str]:
+        return set(self.keeps)
 
     async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
         self.runs.append(run)
