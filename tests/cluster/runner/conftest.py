@@ -17,6 +17,12 @@ from tests.cluster.runner.support import PodScripts, left, new_namespace, settin
 from tests.integration.runners.support import Start
 from tests.support.waiting import eventually
 
+CLEARED = 150.0
+"""Seconds for the cluster to remove what it was told to.
+
+An old kubelet looks again after a minute at a pod whose containers it could not make.
+"""
+
 
 @pytest.fixture
 async def namespace() -> AsyncIterator[Calls]:
@@ -53,7 +59,7 @@ async def runner(namespace: Calls, tmp_path: Path) -> AsyncIterator[KubernetesRu
     await runner.start()
     yield runner
     await runner.close()
-    await eventually(lambda: nothing_left(namespace))
+    await eventually(lambda: nothing_left(namespace), seconds=CLEARED)
     assert failures == []
 
 

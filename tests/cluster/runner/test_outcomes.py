@@ -54,7 +54,8 @@ async def test_a_script_that_uses_too_much_memory_is_named(
 async def test_an_image_that_cannot_be_had_is_named(
     attempt: Start, scripts: PodScripts, image: str, reason: str, final: bool
 ) -> None:
-    ended = await attempt(scripts.bash("exit 0"), pod=Pod(image=image))  # type: ignore[call-arg]
+    script = scripts.bash("exit 0")
+    ended = await attempt(script, pod=Pod(image=image), grace=1)  # type: ignore[call-arg]
     assert (ended.outcome, ended.final) == (Outcome.NO_IMAGE, final)
     assert reason in ended.reason
 
