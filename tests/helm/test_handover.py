@@ -97,8 +97,8 @@ def test_without_a_script_the_key_and_the_address_are_proved(
 def test_a_wrong_key_fails_the_test(helm4: Helm, mediator: Mediator, tmp_path: Path) -> None:
     (mediator.home / "securechange.key").write_text("x" * 40 + "\n")
     done = _run(helm4, mediator, tmp_path / "pod", SCRIPT="", EXPECT="")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "status 77" in done.stdout
+    assert done.returncode == 77, done.stdout + done.stderr
+    assert "key securechange is refused" in done.stdout
 
 
 def test_a_mediator_that_is_away_fails_the_test(
