@@ -94,7 +94,7 @@ async def _exchange(api: ApiClient, place: Place, command: Sequence[str], stdin:
                 return await _receive(socket, command)
             finally:  # a command that did not read all has ended all the same
                 sending.cancel()
-                await asyncio.wait({sending})
+                await asyncio.gather(sending, return_exceptions=True)
 
 
 async def _send(socket: Any, stdin: bytes) -> None:

@@ -62,6 +62,7 @@ compare() { # name; what it should hold is in REPLY
 
 install() { # mode name; the content is in REPLY
     local new=./.$2.keeper-$$ error
+    ! has rm || rm -f -- "./.$2.keeper-"* 2>/dev/null # what was killed before its mv left, perhaps with a key in it
     if [[ -d $2 ]]; then
         printf 'failed there is a directory of that name\n'
     elif error=$({ printf %s "$REPLY" >"$new" && chmod "$1" "$new" && mv -f "$new" "./$2"; } 2>&1); then

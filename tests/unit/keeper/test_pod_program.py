@@ -131,6 +131,12 @@ def test_a_key_is_readable_to_nobody_else_even_before_it_has_its_mode(
     assert (directory / FILES[3].name).stat().st_mode & 0o777 == 0o600
 
 
+def test_what_one_that_was_killed_left_half_written_is_removed(directory: Path) -> None:
+    (directory / ".securechange-shim.key.keeper-7").write_bytes(b"k" * 20)
+    put(directory)
+    assert {path.name for path in directory.iterdir()} == {file.name for file in FILES}
+
+
 def test_a_directory_in_the_way_is_named_and_left(directory: Path) -> None:
     (directory / FILES[0].name).mkdir()
     answer = pod(directory, requests.install(FILES[:2]))
