@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,27 +12,23 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+from structlog.contextvars import bound_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
-from mediator.catalog.scripts import Script
+from mediator.catalog.script import Script
 from mediator.clock import Clock
-from mediator.dispatch.answering import checked
-from mediator.dispatch.arguments import UnsplittableError, split
-from mediator.dispatch.environment import environment
-from mediator.dispatch.script_lines import ScriptLines
-from mediator.dispatch.telling import attempt_span, named, tell_ended
-from mediator.dispatch.verdicts import cut_short, judge
-from mediator.dispatch.warming import warm_of
+from mediator.dispatch.environment import UnsplittableError, environment, split, warm_of
+from mediator.dispatch.retry import cut_short, judge
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.deliveries import Claim, State, Verdict
-from mediator.model.policies import Policy, RunnerName
-from mediator.runners.live import LiveOutputs
+from mediator.model.answers import problem_of_answer
+from mediator.model.delivery import Claim, Ended, Fate, Outcome, State, Verdict
+from mediator.model.policy import Policy, RunnerName
+from mediator.runners.output import LiveOutputs
 from mediator.runners.port import LeftRunning, Listener, Run, Runner
-from mediator.storage.port import DeliveryStore, Finish
-from mediator.tracing.context import TraceContext
-from mediator.tracing.port import NoTracer, Tracer
+from mediator.storage.interface import DeliveryStore, Finish
+from mediator.tracing.context import TraceContext, traced
+from mediator.tracing.port import NoTracer, Role, Span, Tracer
 
 _log = structlog.get_logger()
 
@@ -254,3 +251,190 @@ def described(
         pod=policy.kubernetes if elsewhere else None,
         script=script.name,
     )
+
+
+# What the log and the trace tell of an attempt: its ids in every line, and how it ended.
+
+
+@contextmanager
+def named(claim: Claim) -> Iterator[None]:
+    """Every line that is logged meanwhile, by whichever part, has the ids of the attempt."""
+    delivery = claim.delivery
+    with bound_contextvars(
+        delivery_id=delivery.id,
+        ticket_id=delivery.ticket.id,
+        script=delivery.script,
+        attempt=claim.number,
+        **traced(delivery.trace),
+    ):
+        yield
+
+
+@contextmanager
+def attempt_span(tracer: Tracer, claim: Claim, started: datetime) -> Iterator[Span]:
+    """The span of an attempt, after one for the time that its delivery waited for the first."""
+    delivery = claim.delivery
+    facts = {
+        "mediator.delivery_id": delivery.id,
+        "mediator.ticket_id": delivery.ticket.id,
+        "mediator.script": delivery.script,
+        "mediator.attempt": claim.number,
+    }
+    parent = delivery.trace
+    if claim.number == 1:
+        began = min(delivery.received, started)
+        tracer.past("delivery waits", parent=parent, began=began, ended=started, facts=facts)
+    with tracer.span("attempt", role=Role.CONSUMER, parent=parent, facts=facts) as span:
+        yield span
+
+
+def tell_ended(
+    span: Span, claim: Claim, ended: Ended, *, verdict: Verdict, state: State | None
+) -> None:
+    """One line for the attempt, and one for the delivery if that has ended too."""
+    _record(span, ended, state)
+    fields = {"outcome": str(ended.outcome), "exit_code": ended.exit_code}
+    if state is None:
+        _log.warning("attempt ended, but it was no longer ours", **fields)
+        return
+    if ended.outcome is Outcome.OK or not verdict.charged:
+        _log.info("attempt ended", **fields, state=str(state), reason=ended.reason)
+    else:
+        due = verdict.due.isoformat() if verdict.due and state is verdict.state else None
+        _log.warning(
+            "attempt ended", **fields, state=str(state), reason=ended.reason, next_attempt=due
+        )
+    if state.ended:
+        interactive = claim.delivery.interactive
+        fields = {"attempts": claim.number, "reason": verdict.error}
+        _tell_delivery(state, interactive=interactive, fields=fields)
+
+
+def tell_fates(fates: Iterable[Fate]) -> None:
+    """One line for each delivery that has ended without an attempt having told so."""
+    for fate in fates:
+        if fate.state.ended:
+            fields = {
+                "delivery_id": fate.id,
+                "ticket_id": fate.ticket_id,
+                "script": fate.script,
+                "reason": fate.reason,
+            }
+            _tell_delivery(fate.state, interactive=fate.interactive, fields=fields)
+
+
+def _tell_delivery(state: State, *, interactive: bool, fields: Mapping[str, object]) -> None:
+    fields = {"state": str(state), **fields}
+    if state is State.DEAD and not interactive:
+        _log.error("delivery ended", **fields)
+    elif state is State.DEAD:  # who waited was told, and can do it again
+        _log.warning("delivery ended", **fields)
+    else:
+        _log.info("delivery ended", **fields)
+
+
+def _record(span: Span, ended: Ended, state: State | None) -> None:
+    span.note(
+        {
+            "mediator.outcome": str(ended.outcome),
+            "mediator.state": None if state is None else str(state),
+            "process.exit.code": ended.exit_code,
+        }
+    )
+    if ended.outcome is not Outcome.OK:
+        span.fail(ended.reason)
+
+
+# What scripts write, passed on to the log line by line, where `log.script_output` wants it.
+
+LONGEST = 2048
+"""Bytes of a line in the log; the rest of a longer one is left out."""
+MOST = 200
+"""Lines a second of one attempt."""
+
+
+class ScriptLines:
+    """Logs what one attempt writes; made where its ids are bound."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ids = structlog.contextvars.get_contextvars()
+        self._clock = clock
+        self._streams = {name: _Stream() for name in ("stdout", "stderr")}
+        self._second, self._told, self._skipped = clock(), 0, 0
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Log the lines that this completes."""
+        for line, cut in self._streams[stream].lines(data):
+            self._tell(stream, line, cut=cut)
+
+    def close(self) -> None:
+        """Log what is left without a line feed."""
+        for name, stream in self._streams.items():
+            for line, cut in stream.rest():
+                self._tell(name, line, cut=cut)
+        self._tell_skipped()
+
+    def _tell(self, stream: str, line: bytes, *, cut: bool) -> None:
+        if (now := self._clock()) - self._second >= 1:
+            self._tell_skipped()
+            self._second, self._told = now, 0
+        self._told += 1
+        if self._told > MOST:
+            self._skipped += 1
+            return
+        text = line.decode("utf-8", "replace")
+        _log.info("script output", **{**self._ids, "stream": stream, "line": text, "cut": cut})
+
+    def _tell_skipped(self) -> None:
+        if self._skipped:
+            _log.warning("script output skipped", **{**self._ids, "lines": self._skipped})
+        self._skipped = 0
+
+
+class _Stream:
+    """Cuts one stream into lines, holding no more than `LONGEST` bytes of an unfinished one."""
+
+    def __init__(self) -> None:
+        self._begun = bytearray()
+        self._cut = False
+
+    def lines(self, data: bytes) -> list[tuple[bytes, bool]]:
+        """The lines that are complete now, each with whether something of it is missing."""
+        found = []
+        *whole, rest = data.split(b"\n")
+        for part in whole:
+            self._add(part)
+            found.append((bytes(self._begun).removesuffix(b"\r"), self._cut))
+            self._begun, self._cut = bytearray(), False
+        self._add(rest)
+        return found
+
+    def rest(self) -> list[tuple[bytes, bool]]:
+        """The last line, if it had no end."""
+        return self.lines(b"\n") if self._begun or self._cut else []
+
+    def _add(self, part: bytes) -> None:
+        room = LONGEST - len(self._begun)
+        self._begun += part[:room]
+        self._cut = self._cut or len(part) > room
+
+
+# Whether what an interactive script printed can be passed on as its answer.
+
+
+def checked(ended: Ended, policy: Policy) -> Ended:
+    """The same end, or `bad_answer` with the reason when SecureChange could not use the answer.
+
+    An exit code other than 0 is an answer by itself and is not looked at further.
+    """
+    if ended.outcome is not Outcome.OK:
+        return ended
+    stdout = ended.stdout
+    if stdout.truncated:
+        problem = (
+            f"it printed {stdout.size} bytes, more than limits.output of its policy allows,"
+            " and a cut answer would be a wrong one"
+        )
+    else:
+        problem = problem_of_answer(stdout.kept, roots=policy.answer)
+    return replace(ended, outcome=Outcome.BAD_ANSWER, reason=problem) if problem else ended

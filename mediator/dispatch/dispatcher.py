@@ -15,18 +15,16 @@ import structlog
 from tenacity import wait_exponential_jitter
 from tenacity.wait import wait_base
 
-from mediator.catalog.scripts import Catalog, Script
+from mediator.catalog.script import Catalog, Script
 from mediator.clock import Clock
-from mediator.dispatch.attempt import AttemptMaker, Stop, Stops
-from mediator.dispatch.housekeeping import LEASE, Housekeeping
-from mediator.dispatch.retrying import call_state
+from mediator.dispatch.attempt import AttemptMaker, Stop, Stops, named
+from mediator.dispatch.leases import LEASE, Housekeeping, Sweeper
+from mediator.dispatch.retry import call_state
 from mediator.dispatch.slots import Slots, limits, ordered
-from mediator.dispatch.sweeping import Sweeper
-from mediator.dispatch.telling import named
 from mediator.errors import StoreUnavailable
-from mediator.model.deliveries import Claim
-from mediator.model.policies import RunnerName
-from mediator.storage.port import Appetite, DeliveryStore
+from mediator.model.delivery import Claim
+from mediator.model.policy import RunnerName
+from mediator.storage.interface import Appetite, DeliveryStore
 
 _log = structlog.get_logger()
 

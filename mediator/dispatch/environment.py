@@ -6,12 +6,16 @@ Nothing else of the daemon's environment gets through, above all no secret of it
 from __future__ import annotations
 
 import pwd
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import getuid
 from pathlib import Path
 
-from mediator.model.deliveries import Delivery
-from mediator.model.policies import Policy
+from mediator.catalog.script import Script
+from mediator.errors import BadRequest
+from mediator.model.delivery import Delivery
+from mediator.model.policy import Policy, RunnerName
+from mediator.runners.port import Warm
 from mediator.tracing.context import TraceContext
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -67,3 +71,44 @@ def _home() -> str:
         return pwd.getpwuid(getuid()).pw_dir
     except KeyError:  # a container may run as a user that has no entry
         return "/"
+
+
+# The arguments of a script, where the policy wants them split.
+
+
+class UnsplittableError(BadRequest):
+    """The arguments cannot be split; the message says why, for a person."""
+
+
+def split(arguments: Sequence[str]) -> tuple[str, ...]:
+    """All arguments joined by blanks and split again as a shell does, without expanding anything.
+
+    Raises `UnsplittableError`.
+    """
+    try:
+        return tuple(shlex.split(" ".join(arguments)))
+    except ValueError as error:
+        reason = str(error).rstrip(".").lower()
+        raise UnsplittableError(
+            f"its arguments cannot be split as split_arguments wants it: {reason}"
+        ) from error
+
+
+# What of a script can be got ready before its deliveries come.
+
+
+def warm_of(script: Script, policy: Policy) -> Warm | None:
+    """What attempts of a script may be forks of; None: each is a process of its own."""
+    if policy.runner is not RunnerName.WARM or not script.command:
+        return None
+    return Warm(command=script.command, script=script.path, preload=policy.preload)
+
+
+def warm_ahead(
+    scripts: Iterable[Script], daemon: Mapping[str, str]
+) -> Iterator[tuple[Warm, dict[str, str]]]:
+    """What is to be kept ready for these scripts, with the environment; `daemon`: its own."""
+    for script in scripts:
+        warm = warm_of(script, script.policy)
+        if script.ready and warm is not None:
+            yield warm, lasting(script.policy, daemon)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from mediator.metrics.page import Page, page
-from mediator.metrics.process import Process
+from mediator.metrics.registry import Page, page
+from mediator.metrics.system import Process
 
 KEPT, DRIFTED, UNREACHABLE = "kept", "drifted", "unreachable"
 STATES = (KEPT, DRIFTED, UNREACHABLE)

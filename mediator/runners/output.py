@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from mediator.model.attempts import Output
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from mediator.model.delivery import Output
 
 
 class BoundedOutput:
@@ -38,3 +44,119 @@ class BoundedOutput:
 
     def _cut_tail(self) -> None:
         del self._tail[: max(0, len(self._tail) - self._tail_size)]
+
+
+# What attempts have written while they still run, for whoever wants to see it.
+
+HELD = 2**18
+"""Bytes held of one attempt, of both streams together."""
+_MOST = 4096
+"""Pieces held of one attempt: one that writes to both streams in turn makes many."""
+_LEAST = 4096
+"""Bytes of a piece, as long as the script goes on writing to the same stream: fewer pieces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something that was written."""
+
+    stream: str
+    """`stdout` or `stderr`"""
+    data: bytes
+
+
+@dataclass(kw_only=True, slots=True)
+class Live:
+    """One attempt that runs."""
+
+    number: int
+    over: bool = False
+    """it has ended, and the store knows how, if it is to know at all"""
+    sizes: Counter[str] = field(default_factory=Counter)
+    """bytes that were written to each stream"""
+    last: int = 0
+    """bytes that were written in all"""
+    _held: int = 0
+    _pieces: deque[Piece] = field(default_factory=deque)
+
+    @property
+    def first(self) -> int:
+        """Bytes that were written before the oldest piece that is held."""
+        return self.last - self._held
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Hold the next piece, and let go of the oldest ones."""
+        self.sizes[stream] += len(data)
+        self.last += len(data)
+        self._held += len(data)
+        self._append(stream, data)
+        while self._held > HELD or len(self._pieces) > _MOST:
+            self._held -= len(self._pieces.popleft().data)
+
+    def _append(self, stream: str, data: bytes) -> None:
+        latest = self._pieces[-1] if self._pieces else None
+        if latest is not None and latest.stream == stream and len(latest.data) < _LEAST:
+            self._pieces[-1] = Piece(stream, latest.data + data)
+        else:
+            self._pieces.append(Piece(stream, data))
+
+    def since(self, place: int) -> Iterator[Piece]:
+        """What is held behind the first `place` bytes. Read it before anything else happens."""
+        start = self.first
+        for piece in self._pieces:
+            end = start + len(piece.data)
+            if end > place:
+                yield Piece(piece.stream, piece.data[max(0, place - start) :])
+            start = end
+
+
+class LiveOutputs:
+    """The attempts that run here."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, dict[int, Live]] = {}
+        self._readers: dict[str, set[asyncio.Event]] = {}
+
+    @contextmanager
+    def attempt(self, delivery_id: str, number: int) -> Iterator[None]:
+        """Hold what the attempt writes, until it has ended and that is recorded."""
+        live = Live(number=number)
+        attempts = self._live.setdefault(delivery_id, {})
+        attempts[number] = live
+        self._tell(delivery_id)
+        try:
+            yield
+        finally:
+            live.over = True
+            del attempts[number]
+            if not attempts:
+                self._live.pop(delivery_id, None)
+            self._tell(delivery_id)
+
+    def write(self, delivery_id: str, number: int, stream: str, data: bytes) -> None:
+        """The attempt wrote something; nothing happens when it is none that runs here."""
+        live = self.find(delivery_id, number)
+        if live is not None:
+            live.write(stream, data)
+            self._tell(delivery_id)
+
+    def find(self, delivery_id: str, number: int) -> Live | None:
+        """That attempt, if it runs here."""
+        return self._live.get(delivery_id, {}).get(number)
+
+    @contextmanager
+    def follow(self, delivery_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when an attempt of the delivery begins, writes or ends."""
+        event = asyncio.Event()
+        readers = self._readers.setdefault(delivery_id, set())
+        readers.add(event)
+        try:
+            yield event
+        finally:
+            readers.discard(event)
+            if not readers:
+                self._readers.pop(delivery_id, None)
+
+    def _tell(self, delivery_id: str) -> None:
+        for reader in self._readers.get(delivery_id, ()):
+            reader.set()

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from mediator.model.attempts import Ended
-from mediator.model.pods import Pod
-from mediator.model.policies import Limits
+from mediator.model.delivery import Ended
+from mediator.model.policy import Limits, Pod
 
 Listener = Callable[[str, bytes], None]
 """Told `stdout` or `stderr` and what was just written there, on the event loop.

@@ -12,12 +12,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mediator.errors import SettingsError
-from mediator.model.attempts import Ended, Outcome
-from mediator.runners.attempting import Attempt
-from mediator.runners.channels import channels
-from mediator.runners.launching import Launcher, LauncherFailed
+from mediator.model.delivery import Ended, Outcome
+from mediator.runners.attempt import Attempt, channels, specify
+from mediator.runners.launcher_client import Launcher, LauncherFailed
 from mediator.runners.port import Run
-from mediator.runners.specification import specify
 from mediator.runners.workspace import Workspace
 
 _SHUTTING_DOWN = "not started because the mediator shuts down"

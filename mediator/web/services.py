@@ -10,17 +10,17 @@ from typing import Protocol
 
 from aiohttp import web
 
-from mediator.catalog.scripts import Catalog
+from mediator.catalog.script import Catalog
 from mediator.clock import Clock
 from mediator.metrics import Metrics
 from mediator.model.routing import Route
 from mediator.model.signatures import Verifier
-from mediator.runners.live import LiveOutputs
+from mediator.runners.output import LiveOutputs
+from mediator.settings.schema import Role
 from mediator.settings.secrets import Secret
-from mediator.settings.tree import Role
-from mediator.storage.port import DeliveryStore
+from mediator.storage.interface import DeliveryStore
 from mediator.tracing.port import NoTracer, Tracer
-from mediator.web.bounds import Bounds
+from mediator.web.backpressure import Bounds
 from mediator.web.recent import Recent
 
 Check = Callable[[], Awaitable[str]]

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mediator.dispatch.dispatcher import _LONGEST_IDLE as LONGEST_IDLE
-from mediator.storage.postgresql_notices import GATHERING
+from mediator.storage.postgres_notify import GATHERING
 from tests.benchmarks.simulation.backlog import Delivery
 from tests.benchmarks.simulation.database import Kind, Write, Writer
 from tests.benchmarks.simulation.engine import Act, Station
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.simulation.cluster import Cluster
 
 COUNTS = 5.0
-"""Seconds after which intake counts anew what waits (`mediator.web.bounds`)."""
+"""Seconds after which intake counts anew what waits (`mediator.web.backpressure`)."""
 
 
 class Mediator:

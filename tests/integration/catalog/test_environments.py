@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 from tenacity import wait_none
 
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.catalog.environments.building import Builder
-from mediator.catalog.environments.environments import Environments
-from mediator.catalog.environments.preparing import prepare, with_environments
+from mediator.catalog.environments.builder import Builder, Environments, prepare, with_environments
 from mediator.catalog.environments.uv import BuildFailed
-from mediator.catalog.needs import Need
-from mediator.catalog.scripts import Catalog, EnvironmentState, Script
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.catalog.metadata import Need
+from mediator.catalog.script import Catalog, EnvironmentState, Script
 from mediator.metrics import Metrics
-from mediator.settings.tree import Settings
+from mediator.settings.schema import Settings
 from tests.support.catalog import builder_of, live, put, settings_in
 from tests.support.waiting import eventually
 from tests.support.wheels import make_wheel

@@ -11,15 +11,14 @@ from typing import Any
 
 from mediator.dispatch.attempt import AttemptMaker
 from mediator.dispatch.dispatcher import Dispatcher
-from mediator.dispatch.housekeeping import LEASE
+from mediator.dispatch.leases import LEASE
 from mediator.dispatch.slots import Slots
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.deliveries import Delivery
+from mediator.model.delivery import Delivery, Ended, Outcome
 from mediator.runners.port import LeftRunning, Run
+from mediator.storage.interface import DeliveryStore
 from mediator.storage.measured import MeasuredStore
-from mediator.storage.port import DeliveryStore
 from mediator.storage.store import SqliteStore
 from tests.integration.storage.support import new
 from tests.support.waiting import eventually

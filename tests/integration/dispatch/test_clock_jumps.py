@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from mediator.model.attempts import Outcome
+from mediator.model.delivery import Outcome
 from tests.integration.dispatch.support import FAILED, OK, House
 from tests.unit.dispatch.support import NOW
 

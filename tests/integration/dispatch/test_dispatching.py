@@ -9,7 +9,7 @@ import pytest
 
 from mediator.dispatch import dispatcher as module
 from mediator.dispatch.slots import Slots
-from mediator.model.attempts import Ended, Outcome
+from mediator.model.delivery import Ended, Outcome
 from mediator.runners.port import Run
 from tests.integration.dispatch.support import FAILED, OK, House
 from tests.integration.storage.support import ticket

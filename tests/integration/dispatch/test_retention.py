@@ -13,10 +13,10 @@ import pytest
 
 from mediator.dispatch.retention import Cleaner
 from mediator.metrics import Metrics
-from mediator.model.deliveries import State
-from mediator.settings.tree import Retention
+from mediator.model.delivery import State
+from mediator.settings.schema import Retention
+from mediator.storage.interface import Search
 from mediator.storage.measured import MeasuredStore
-from mediator.storage.port import Search
 from mediator.storage.store import SqliteStore
 from tests.integration.dispatch.support import FaultyStore
 from tests.integration.storage.support import DEAD, Desk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from mediator.model.attempts import Outcome
+from mediator.model.delivery import Outcome
 from tests.integration.dispatch.support import House
 from tests.integration.storage.support import ticket
 from tests.unit.dispatch.support import NOW

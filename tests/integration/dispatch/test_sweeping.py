@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from mediator.dispatch.housekeeping import Housekeeping
+from mediator.dispatch.leases import Housekeeping
 from tests.integration.dispatch.support import House
 from tests.integration.storage.support import DEAD, Desk, again
 from tests.unit.dispatch.support import NOW, Scripts, script

@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 
 from mediator.dispatch import attempt as attempt_module
 from mediator.dispatch import dispatcher as dispatcher_module
-from mediator.dispatch.housekeeping import LEASE
-from mediator.dispatch.verdicts import judge
-from mediator.model.attempts import Outcome
-from mediator.storage.leases import MOST_LOSSES
+from mediator.dispatch.leases import LEASE
+from mediator.dispatch.retry import judge
+from mediator.model.delivery import Outcome
+from mediator.storage.transitions import MOST_LOSSES
 from tests.integration.dispatch.support import House
 from tests.integration.storage.support import Desk
 from tests.unit.dispatch.support import NOW, Scripts

@@ -14,12 +14,12 @@ from structlog.testing import capture_logs
 
 from mediator.clock import SystemClock
 from mediator.errors import SettingsError
-from mediator.keeper.files import PodFile
-from mediator.keeper.keeping import Wanted
 from mediator.keeper.page import served
 from mediator.keeper.pods import Selection
-from mediator.keeper.watching import Watch, Watching
-from mediator.kubernetes_api import Cluster, api_client
+from mediator.keeper.protocol import PodFile
+from mediator.keeper.sync import Wanted
+from mediator.keeper.watch import Watch, Watching
+from mediator.kube.client import Cluster, api_client
 from mediator.metrics.keeper import Keeper
 from tests.support.api_server import ApiServer, api_server
 from tests.support.waiting import eventually

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from mediator.model.attempts import Ended
-from mediator.model.policies import Limits
+from mediator.model.delivery import Ended
+from mediator.model.policy import Limits
 from mediator.runners.port import Run, Warm
-from mediator.runners.warm import WarmRunner
+from mediator.runners.preforked import WarmRunner
 
 DEADLINE = 60.0
 """Seconds after which something that must happen has not happened."""

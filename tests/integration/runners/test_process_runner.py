@@ -16,11 +16,10 @@ import psutil
 import pytest
 
 from mediator.errors import SettingsError
-from mediator.model.attempts import Ended, Outcome
-from mediator.runners import attempting
-from mediator.runners.channels import channels
+from mediator.model.delivery import Ended, Outcome
+from mediator.runners import attempt
+from mediator.runners.attempt import channels, specify
 from mediator.runners.process import ProcessRunner
-from mediator.runners.specification import specify
 from tests.integration.runners.support import Scripts, found, until
 
 OWNER = """
@@ -217,7 +216,7 @@ kill -STOP $PPID; touch "$0.ready"; while :; do sleep 1000; done
 async def test_a_script_that_stops_its_supervisor_does_not_escape(
     runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempting, "_PATIENCE", 1)
+    monkeypatch.setattr(attempt, "_PATIENCE", 1)
     run = scripts.run(scripts.bash(STOPS_ITS_SUPERVISOR), timeout=0.5, grace=0.1)
     ended = await runner.run(run, stop=asyncio.Event())
     assert ended.outcome is Outcome.LOST
@@ -227,7 +226,7 @@ async def test_a_script_that_stops_its_supervisor_does_not_escape(
 async def test_a_script_that_stops_its_supervisor_does_not_escape_cancellation(
     runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempting, "_PATIENCE", 1)
+    monkeypatch.setattr(attempt, "_PATIENCE", 1)
     running = Running(runner, scripts, STOPS_ITS_SUPERVISOR)
     await running.ready()
     running.task.cancel()
@@ -281,7 +280,7 @@ async def test_a_script_does_not_outlive_all_that_watch_over_it(
 async def test_a_launcher_that_was_stopped_is_replaced_and_starts_nothing_later(
     runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempting, "_PATIENCE", 0.1)
+    monkeypatch.setattr(attempt, "_PATIENCE", 0.1)
     trace = scripts.directory / "trace"
     launcher = launcher_of(runner)
     os.kill(launcher, signal.SIGSTOP)

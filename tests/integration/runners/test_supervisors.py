@@ -12,7 +12,7 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from mediator.model.attempts import Ended, Outcome
+from mediator.model.delivery import Ended, Outcome
 from mediator.runners.process import ProcessRunner
 from mediator.runners.supervisor import MOST_ATTEMPTS
 from tests.integration.runners.support import Scripts, until

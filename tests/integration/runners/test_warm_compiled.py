@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from mediator.model.attempts import Outcome
+from mediator.model.delivery import Outcome
 from mediator.runners import compiled
 from mediator.runners.compiled import Codes
 from mediator.runners.port import Run, Warm
-from mediator.runners.warm import WarmRunner
+from mediator.runners.preforked import WarmRunner
 from tests.integration.runners.support import Scripts, until
 
 

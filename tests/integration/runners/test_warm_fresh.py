@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from mediator.model.attempts import Ended, Outcome, Output
+from mediator.model.delivery import Ended, Outcome, Output
 from mediator.runners.port import Warm
-from mediator.runners.warm import WarmRunner
+from mediator.runners.preforked import WarmRunner
 from tests.integration.runners.support import Scripts
 
 PROBE = Path(__file__).with_name("probe.py")

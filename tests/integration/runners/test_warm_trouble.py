@@ -16,9 +16,9 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from mediator.model.attempts import Ended, Outcome
+from mediator.model.delivery import Ended, Outcome
 from mediator.runners.port import Run, Warm
-from mediator.runners.warm import WarmRunner
+from mediator.runners.preforked import WarmRunner
 from tests.integration.runners.support import Scripts, found, until
 
 WAITS = """

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediator.dispatch.arguments import UnsplittableError, split
+from mediator.dispatch.environment import UnsplittableError, split
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from mediator.dispatch import environment as module
 from mediator.dispatch.environment import environment
-from mediator.model.deliveries import TicketFields
+from mediator.model.delivery import TicketFields
 from mediator.tracing.context import TraceContext
 from tests.unit.dispatch.support import delivery, policy
 

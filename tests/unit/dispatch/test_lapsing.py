@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from mediator.dispatch.lapsing import Watch
-from mediator.storage.port import Held
+from mediator.dispatch.leases import Watch
+from mediator.storage.interface import Held
 from tests.unit.dispatch.support import NOW
 
 LEASE = timedelta(seconds=60)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediator.dispatch.retrying import JITTER, next_attempt
-from mediator.model.policies import Retry
+from mediator.dispatch.retry import JITTER, next_attempt
+from mediator.model.policy import Retry
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(hours=24)

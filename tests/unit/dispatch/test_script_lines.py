@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from mediator.dispatch.script_lines import LONGEST, MOST, ScriptLines
+from mediator.dispatch.attempt import LONGEST, MOST, ScriptLines
 
 Logs = list[structlog.typing.EventDict]
 

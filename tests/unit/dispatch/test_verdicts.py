@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from mediator.dispatch.verdicts import cut_short, judge
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.deliveries import State, Verdict
+from mediator.dispatch.retry import cut_short, judge
+from mediator.model.delivery import Ended, Outcome, State, Verdict
 from tests.unit.dispatch.support import NOW, delivery, policy
 
 ENDS = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mediator.dispatch.environment import environment
-from mediator.dispatch.warming import warm_ahead, warm_of
+from mediator.dispatch.environment import environment, warm_ahead, warm_of
 from mediator.runners.port import Warm
 from tests.unit.dispatch.support import DIRECTORY, delivery, policy, script
 

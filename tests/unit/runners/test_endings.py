@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mediator.model.attempts import Outcome
-from mediator.runners.endings import Ending, Stopped, judge
+from mediator.model.delivery import Outcome
+from mediator.runners.launcher_client import Finished, Refused, Vanished
+from mediator.runners.outcome import Ending, Stopped, judge
 from mediator.runners.port import Run
-from mediator.runners.supervision import Finished, Refused, Vanished
 
 RUN = Run(
     name="d1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediator.runners.live import HELD, Live, LiveOutputs, Piece
+from mediator.runners.output import HELD, Live, LiveOutputs, Piece
 
 WRITES = st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(max_size=20)))
 

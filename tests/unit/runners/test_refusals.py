@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.runners.refusals import explain
-from mediator.runners.supervision import Refused
+from mediator.runners.launcher_client import Refused
+from mediator.runners.outcome import explain
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mediator.model.policies import Limits
+from mediator.model.policy import Limits
+from mediator.runners.attempt import specify
 from mediator.runners.port import Run
-from mediator.runners.specification import specify
 
 RUN = Run(
     name="d1",

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
-from mediator.model.deliveries import Delivery, State
-from mediator.storage.port import DeliveryStore, Search
-from mediator.web.console.browsing import BUDGET, FIRST_STRETCH, Found, browse
+from mediator.model.delivery import Delivery, State
+from mediator.storage.interface import DeliveryStore, Search
+from mediator.web.console.views import BUDGET, FIRST_STRETCH, Found, browse
 from tests.unit.dispatch.support import NOW, delivery
 
 MINUTE = timedelta(minutes=1)
