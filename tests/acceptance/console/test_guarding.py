@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from tests.support.mediator import OPERATOR, VIEWER, Client, Handover, Mediator
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 OURS = {"Sec-Fetch-Site": "same-origin"}
 
@@ -62,17 +62,17 @@ async def visitor(client: Client, token: str, **headers: str) -> tuple[Visitor, 
     return Visitor(client, cookie.partition(";")[0]), cookie
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def operator(client: Client) -> Visitor:
     return (await visitor(client, OPERATOR))[0]
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def viewer(client: Client) -> Visitor:
     return (await visitor(client, VIEWER))[0]
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def dead(client: Client) -> str:
     delivery = (await client.hand_over(Handover(script="gives-up.sh"))).delivery
     await client.until(delivery, "dead")

@@ -11,7 +11,7 @@ from tests.acceptance.console.seeing import Window
 from tests.support.mediator import VIEWER, Client, Handover, Mediator
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def begun(client: Client, gate: str, end: str = "0") -> str:

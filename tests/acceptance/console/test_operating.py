@@ -12,10 +12,10 @@ from tests.acceptance.console.conftest import opened
 from tests.acceptance.console.seeing import Window
 from tests.support.mediator import VIEWER, Client, Handover, Mediator
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest_asyncio.fixture(loop_scope="module", params=[True, False], ids=["with", "without"])
+@pytest_asyncio.fixture(loop_scope="session", params=[True, False], ids=["with", "without"])
 async def either(
     request: pytest.FixtureRequest, mediator: Mediator, browser: Browser
 ) -> AsyncIterator[Window]:
@@ -24,7 +24,7 @@ async def either(
         yield window
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def dead(client: Client) -> str:
     delivery = (await client.hand_over(Handover(script="gives-up.sh"))).delivery
     await client.until(delivery, "dead")

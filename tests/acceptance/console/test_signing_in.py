@@ -7,7 +7,7 @@ import pytest
 from tests.acceptance.console.seeing import Window
 from tests.support.mediator import OPERATOR, VIEWER, Mediator
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_who_asks_for_a_page_gets_there_by_signing_in(window: Window) -> None:
