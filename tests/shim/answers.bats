@@ -158,7 +158,7 @@ END
 
 @test "an answer that stays 503 is told when the time is over" {
     problem 503 "It is draining."
-    call MEDIATOR_TIMEOUT=2 </dev/null
+    call MEDIATOR_TIMEOUT=5 </dev/null # time for two tries
     ((status == 75))
     [[ $said == *"the mediator did not take the ticket (tries: "*"HTTP 503: It is draining." ]]
     [[ -e $received/2.json ]]

@@ -33,6 +33,14 @@ keep() { # number body...: that many calls that fail, one after another
     done
 }
 
+all_are_sent() { # -> again: how many more calls it took, where so much takes longer than one has time for
+    for ((again = 0; again < 20; again++)); do
+        [[ $(kept) != 0 ]] || return 0
+        call_up < <(printf last)
+    done
+    return 1
+}
+
 by_hand() { # slot milliseconds body [key]: a ticket as the shim keeps it
     local digest
     digest=$(printf '%s' "$3" | openssl dgst -sha256 -binary | base64)
@@ -276,7 +284,7 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
 }
 
 @test "twenty calls at once while the mediator is down, then up: every ticket arrives" {
-    local number calls=()
+    local number again calls=()
     cp "$shim" "$BATS_TEST_TMPDIR/notify"
     for number in {1..20}; do
         out_of=$BATS_TEST_TMPDIR/said$number
@@ -295,10 +303,10 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
     wait_for_calls
     call_up < <(printf last)
     cat "$BATS_TEST_TMPDIR"/up*
-    (($(kept) == 0))
+    all_are_sent
     [[ $(bodies | sort -u) == "$({ printf 'up%s\n' {1..20} && printf 'down%s\n' {1..20} && printf 'last\n'; } | sort)" ]]
     # What was sent again, because its answer came too late for that call, is the same delivery.
-    [[ $(grep -ho '"idempotency-key": "[0-9a-f]*"' "$received"/*.json | sort -u | wc -l) -eq 41 ]]
+    [[ $(grep -ho '"idempotency-key": "[0-9a-f]*"' "$received"/*.json | sort -u | wc -l) -eq $((41 + again)) ]]
 }
 
 @test "calls that keep and calls that send at once lose nothing" {
