@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 DEADLINE = 60.0
 """Seconds; generous, because machines are busy."""
-_FIRST, _LONGEST = 0.01, 0.2
+_FIRST, _LONGEST = 0.02, 0.2
 """Seconds between two looks: a look at a daemon is work for it too, and others wait for theirs."""
 
 
