@@ -34,12 +34,18 @@ def refused(answer: Answer, status: int, setting: str) -> None:
 
 async def one_runs_and_wait(client: Client, *waiting: str) -> list[str]:
     """One runs, and of these scripts one each waits; their ids."""
-    ids = [(await client.hand_over(handover("a.sh", 0))).delivery]
+    ids = [await taken(client, "a.sh", 0)]
     await client.until_running(1)
-    return ids + [
-        (await client.hand_over(handover(script, number))).delivery
-        for number, script in enumerate(waiting, 1)
-    ]
+    return ids + [await taken(client, script, number) for number, script in enumerate(waiting, 1)]
+
+
+async def taken(client: Client, script: str, number: int) -> str:
+    """The id of a delivery, once it is let in: where counting takes long, an old count is used."""
+    answer = await eventually(
+        lambda: client.hand_over(handover(script, number)),
+        until=lambda answer: answer.status not in {429, 503},
+    )
+    return answer.delivery
 
 
 async def test_beyond_most_pending_intake_waits_until_scripts_have_caught_up(
@@ -65,9 +71,11 @@ async def test_one_script_s_backlog_leaves_room_for_the_others(tmp_path: Path) -
     with gated(tmp_path, most_pending_per_script=1) as mediator:
         async with Client(mediator.url) as client:
             _, waiting = await one_runs_and_wait(client, "a.sh")
+            before = await client.sample("mediator_requests_rejected_total", **CROWDED)
             refused(await client.hand_over(handover("a.sh", 9)), 429, "most_pending_per_script")
             assert (await client.hand_over(handover("b.sh", 9))).status == 202
-            assert await client.sample("mediator_requests_rejected_total", **CROWDED) == 1
+            after = await client.sample("mediator_requests_rejected_total", **CROWDED)
+            assert after == before + 1
             assert (await client.post(f"/v1/deliveries/{waiting}/cancel")).status == 200
             await eventually(
                 lambda: client.hand_over(handover("a.sh", 9)), until=lambda a: a.status == 202

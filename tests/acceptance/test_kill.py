@@ -109,7 +109,7 @@ async def all_deliveries(client: Client) -> list[dict[str, Any]]:
         after = f"&after={page['next']}"
 
 
-@pytest.mark.timeout(60 + 20 * KILLS)
+@pytest.mark.timeout(180 + 20 * KILLS)
 async def test_no_delivery_is_lost_however_often_the_mediator_is_killed(tmp_path: Path) -> None:
     effects = tmp_path / "effects"
     effects.touch()

@@ -14,6 +14,9 @@ import pytest
 from tests.support.mediator import REPOSITORY
 from tests.support.waiting import eventually_true
 
+pytestmark = pytest.mark.timeout(300)
+"""Several starts one after another take long on a busy machine."""
+
 QUICKSTART = REPOSITORY / "deploy" / "quickstart"
 
 
@@ -35,7 +38,7 @@ def run(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedPro
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
 
@@ -69,7 +72,7 @@ def test_stay_leaves_it_running_and_says_how_to_send_more(
             stderr=subprocess.STDOUT,
         )
     try:
-        eventually_true(lambda: "The log is" in output.read_text())
+        eventually_true(lambda: "The log is" in output.read_text(), seconds=100)
         (command,) = re.findall(
             r"^ *(SCW_EVENT=.*securechange-shim.*)$", output.read_text(), re.MULTILINE
         )

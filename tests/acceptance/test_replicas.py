@@ -21,6 +21,9 @@ from tests.support.postgresql import Postgresql
 from tests.support.scripts import gated, interactive
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.timeout(300)
+"""Several starts one after another take long on a busy machine."""
+
 LEASE = "2s"
 QUICK = """#!/bin/sh
 printf '%s\\n' "$MEDIATOR_DELIVERY_ID" >>{effects}
