@@ -7,12 +7,17 @@
 # program=package of Debian. A program that Debian keeps off PATH is a pattern of its path; of initdb|/usr/.../initdb either will do.
 readonly postgresql='initdb|/usr/lib/postgresql/*/bin/initdb=postgresql'
 # Images are made without a registry, by debootstrap; networks with names need netavark and aardvark-dns.
-readonly podman='podman=podman runc=runc iptables=iptables debootstrap=debootstrap wget=wget gpgv=gpgv xz=xz-utils mount=mount
-    umount=mount apt-get=apt /usr/lib/podman/netavark=netavark /usr/lib/podman/aardvark-dns=aardvark-dns'
+readonly podman='podman=podman runc=runc iptables=iptables ip6tables=iptables debootstrap=debootstrap wget=wget gpgv=gpgv
+    xz=xz-utils mount=mount umount=mount apt-get=apt apt-config=apt
+    /usr/lib/podman/netavark=netavark /usr/lib/podman/aardvark-dns=aardvark-dns'
+# Its library sets the clock of a mediator.
+readonly faketime='/usr/lib/*/faketime/libfaketimeMT.so.1=faketime'
 # A Kubernetes of the tests' own, for the part cluster without KUBECONFIG: what runs it, and what it is built with.
-readonly kubernetes='containerd=containerd ctr=containerd etcd=etcd-server ip=iproute2 sysctl=procps /usr/lib/cni/bridge=containernetworking-plugins
-    go=golang-go gofmt=golang-go /usr/share/gocode/src/github.com/modern-go/reflect2=golang-github-modern-go-reflect2-dev
-    rsync=rsync jq=jq make=make patch=patch dpkg-source=dpkg-dev perl=perl awk=mawk'
+readonly kubernetes='containerd=containerd containerd-shim-runc-v2=containerd ctr=containerd etcd=etcd-server ip=iproute2
+    iptables-save=iptables iptables-restore=iptables ip6tables-save=iptables ip6tables-restore=iptables modprobe=kmod
+    sysctl=procps /usr/lib/cni/bridge=containernetworking-plugins go=golang-go gofmt=golang-go rsync=rsync jq=jq make=make
+    patch=patch dpkg-source=dpkg-dev perl=perl awk=mawk
+    /usr/share/gocode/src/github.com/modern-go/reflect2=golang-github-modern-go-reflect2-dev'
 
 readonly -A programs=(
     [lint]=''
@@ -20,12 +25,12 @@ readonly -A programs=(
     [layers]=''
     [unit]=''
     [integration]="git=git rsync=rsync mount=mount umount=mount $postgresql"
-    [acceptance]="chromium=chromium curl=curl openssl=openssl ps=procps mount=mount umount=mount $postgresql"
-    [faults]="faketime=faketime mount=mount umount=mount $postgresql"
+    [acceptance]="chromium=chromium curl=curl openssl=openssl mount=mount umount=mount $postgresql"
+    [faults]="$faketime mount=mount umount=mount $postgresql"
     [deploy]='prometheus=prometheus promtool=prometheus amtool=prometheus-alertmanager nginx=nginx-light openssl=openssl podman=podman'
     [helm]='npm=npm node=nodejs'
-    [shim]='curl=curl openssl=openssl ps=procps'
-    [mixture]="faketime=faketime mount=mount umount=mount $postgresql"
+    [shim]='curl=curl openssl=openssl pgrep=procps'
+    [mixture]="$faketime mount=mount umount=mount $postgresql"
     [image]="git=git $podman"
     [cluster]="git=git npm=npm node=nodejs curl=curl openssl=openssl $podman $kubernetes $postgresql"
     [systemd]="git=git $podman"
