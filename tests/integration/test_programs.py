@@ -39,10 +39,10 @@ def test_every_part_states_its_programs() -> None:
 
 
 def test_a_part_finds_nothing_that_it_does_not_state(tmp_path: Path) -> None:
-    bash('offer_programs layers "$1/layers" && offer_programs shim "$1/shim"', str(tmp_path))
+    bash('offer_programs layers "$1/layers" && offer_programs integration "$1/this"', str(tmp_path))
     assert shutil.which("bash", path=tmp_path / "layers")
-    assert not shutil.which("openssl", path=tmp_path / "layers")
-    assert shutil.which("openssl", path=tmp_path / "shim")
+    assert not shutil.which("git", path=tmp_path / "layers")
+    assert shutil.which("git", path=tmp_path / "this")
 
 
 def test_a_missing_program_is_named_with_its_package() -> None:
