@@ -27,7 +27,8 @@ readonly -A programs=(
     [integration]="git=git rsync=rsync mount=mount umount=mount $postgresql"
     [acceptance]="chromium=chromium curl=curl openssl=openssl mount=mount umount=mount $postgresql"
     [faults]="$faketime mount=mount umount=mount $postgresql"
-    [deploy]='prometheus=prometheus promtool=prometheus amtool=prometheus-alertmanager nginx=nginx-light openssl=openssl podman=podman'
+    [deploy]='prometheus=prometheus promtool=prometheus amtool=prometheus-alertmanager nginx=nginx-light curl=curl openssl=openssl
+        podman=podman'
     [helm]='npm=npm node=nodejs'
     [shim]='curl=curl openssl=openssl pgrep=procps'
     [mixture]="$faketime mount=mount umount=mount $postgresql"
