@@ -19,7 +19,7 @@ readonly kubernetes='containerd=containerd containerd-shim-runc-v2=containerd ct
     patch=patch dpkg-source=dpkg-dev perl=perl awk=mawk
     /usr/share/gocode/src/github.com/modern-go/reflect2=golang-github-modern-go-reflect2-dev'
 
-readonly -A programs=(
+declare -rA programs=(
     [lint]=''
     [types]=''
     [layers]=''
