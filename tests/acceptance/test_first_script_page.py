@@ -1,4 +1,4 @@
-"""The five minutes of docs/authors.md, command by command."""
+"""The five minutes of docs/tutorial/first-script.md, command by command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.mediator import REPOSITORY
 
-PAGE = (REPOSITORY / "docs" / "authors.md").read_text()
+PAGE = (REPOSITORY / "docs" / "tutorial" / "first-script.md").read_text()
 COMMANDS = [
     shlex.split(line)[1:]
     for line in re.findall(r"^ {4}(mediator .*)$", PAGE, re.MULTILINE)
