@@ -19,7 +19,7 @@ from mediator.errors import SettingsError
 from mediator.model.kinds import Kind
 
 POD_DIRECTORY = "/opt/tufin/data/securechange/scripts"
-"""The only directory whose scripts SecureChange accepts (docs/reference/securechange.md)."""
+"""The only directory whose scripts SecureChange accepts (docs/securechange.md)."""
 PUSH = "sudo tos scripts sc push --overwrite"
 """Tufin's way to put a file there, on the TOS host."""
 SHIM = "securechange-shim"

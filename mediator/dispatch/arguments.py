@@ -1,8 +1,7 @@
 """The arguments of a script, where the policy wants them split.
 
 SecureChange probably hands its arguments field over as one argument, blanks and all
-(docs/reference/securechange.md). Scripts written for that split it themselves; others are helped
-here.
+(docs/securechange.md). Scripts written for that split it themselves; others are helped here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The kinds of script SecureChange knows, and what it sends to each.
 
-Sources and their grades are in docs/reference/securechange.md; `roots` can be changed per script,
-because what SecureChange sends is officially documented for some kinds only.
+Sources and their grades are in docs/securechange.md; `roots` can be changed per script, because
+what SecureChange sends is officially documented for some kinds only.
 """
 
 from __future__ import annotations
