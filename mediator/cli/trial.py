@@ -60,7 +60,7 @@ class Trial:
         body = read_ticket_file(self.ticket)
         delivery = delivered(script, self.call, self._checked(body, script))
         claim = Claim(delivery=delivery, body=body, owner="")
-        run = described(claim, script, _here(script.policy), os.environ)
+        run = described(claim, script, _here(script.policy), daemon=os.environ)
         return Prepared(script=script, delivery=delivery, run=run)
 
     def _checked(self, body: bytes, script: Script) -> Ticket:

@@ -120,11 +120,11 @@ class AttemptMaker:
             self.metrics.attempts.started(claim.delivery, started)
         _log.debug("attempt started")
         with attempt_span(self.tracer, claim, started) as span:
-            ended = await self._run(claim, script, runner, stop, trace=span.context)
+            ended = await self._run(claim, script, runner, stop=stop, trace=span.context)
             if ended is None:
                 _log.info("attempt left running", reason=stop.left_because)
                 return
-            verdict = self._verdict(ended, claim, policy, stop)
+            verdict = self._verdict(ended, claim, policy, stop=stop)
             state = await self._record(claim, ended, verdict, sha256=script.sha256)
             if state is not None:
                 await runner.recorded(run_name(claim))
@@ -144,15 +144,17 @@ class AttemptMaker:
         claim: Claim,
         script: Script,
         runner: Runner,
-        stop: Stop,
         *,
+        stop: Stop,
         trace: TraceContext | None,
     ) -> Ended | None:
         """None: it goes on without this mediator."""
         if stop.event.is_set():  # claimed in the moment of the shutdown
             return Ended(outcome=Outcome.CANCELLED, reason="stopped before it started")
         try:
-            run = described(claim, script, script.policy, self.daemon_environment, trace=trace)
+            run = described(
+                claim, script, script.policy, daemon=self.daemon_environment, trace=trace
+            )
             with self._heard(claim) as heard:
                 run = replace(run, on_output=heard, leave=stop.leave)
                 ended = await runner.run(run, stop=stop.event)
@@ -186,7 +188,7 @@ class AttemptMaker:
         finally:
             lines.close()
 
-    def _verdict(self, ended: Ended, claim: Claim, policy: Policy, stop: Stop) -> Verdict:
+    def _verdict(self, ended: Ended, claim: Claim, policy: Policy, *, stop: Stop) -> Verdict:
         now = self.clock.now()
         if ended.outcome is Outcome.CANCELLED and stop.shutdown:
             return cut_short(now=now)
@@ -244,8 +246,8 @@ def described(
     claim: Claim,
     script: Script,
     policy: Policy,
-    daemon: Mapping[str, str],
     *,
+    daemon: Mapping[str, str],
     trace: TraceContext | None = None,
 ) -> Run:
     """The attempt that a claim stands for, completely described; `daemon`: its environment.
