@@ -284,7 +284,7 @@ BEAT = 10
 """Looks without a change after which a sign of life is sent."""
 
 
-class Changes:
+class ChangeFeed:
     """The pulse of the store and the catalog."""
 
     def __init__(self, services: Services) -> None:
@@ -324,7 +324,7 @@ class Changes:
             await wait_for_event(self._services.idle, seconds=PAUSE)
 
 
-CHANGES = web.AppKey("changes", Changes)
+CHANGES = web.AppKey("changes", ChangeFeed)
 
 
 async def follow_changes(request: web.Request) -> web.StreamResponse:

@@ -191,10 +191,6 @@ class House:
         """Have leases looked after all the time."""
         self.dispatcher = self.another(renew_every=OFTEN)
 
-    def sample(self, name: str, **labels: str) -> float:
-        """What a metric says now."""
-        return self.metrics.registry.get_sample_value(name, labels) or 0.0
-
     def begin(self) -> asyncio.Task[None]:
         self.task = asyncio.create_task(self.dispatcher.run())
         return self.task

@@ -13,6 +13,7 @@ from mediator.model.delivery import Ended, Outcome
 from mediator.runners.port import Run
 from tests.integration.dispatch.support import FAILED, OK, House
 from tests.integration.storage.support import ticket
+from tests.support.metrics import sample
 from tests.unit.dispatch.support import NOW, Scripts, script
 
 HOUR = timedelta(hours=1)
@@ -188,7 +189,7 @@ async def test_an_operator_stops_a_running_attempt(house: House) -> None:
     found = await house.until_state(delivery_id, "cancelled")
     assert (found.last_error, found.failures) == ("cancelled by ops", 0)
     labels = {"script": "a.py", "calls": "trigger", "state": "cancelled"}
-    assert house.sample("mediator_deliveries_ended_total", **labels) == 1
+    assert sample(house.metrics, "mediator_deliveries_ended_total", **labels) == 1
 
 
 class Interrupted(Exception):

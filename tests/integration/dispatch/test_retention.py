@@ -20,6 +20,7 @@ from mediator.storage.measured import MeasuredStore
 from mediator.storage.store import SqliteStore
 from tests.integration.dispatch.support import FaultyStore
 from tests.integration.storage.support import DEAD, Desk
+from tests.support.metrics import sample
 from tests.support.waiting import eventually
 from tests.unit.dispatch.support import NOW, Clock
 
@@ -60,11 +61,6 @@ async def left(desk: Desk) -> set[str]:
     return {delivery.id for delivery in await desk.store.search(Search(limit=500))}
 
 
-def sample(cleaner: Cleaner, name: str, **labels: str) -> float:
-    """What a metric says now."""
-    return cleaner.metrics.registry.get_sample_value(name, labels) or 0.0
-
-
 async def three(desk: Desk) -> dict[State, str]:
     """One of each state that is an end."""
     await desk.accept()
@@ -84,7 +80,7 @@ async def test_each_state_is_kept_for_its_time(desk: Desk) -> None:
         done = cleaner(desk)
         await done.clean()
         assert await left(desk) == {waiting, *(ids[s] for s in ids if s not in gone)}
-    assert sample(done, "mediator_deliveries_removed_total", state="dead") == 1
+    assert sample(done.metrics, "mediator_deliveries_removed_total", state="dead") == 1
 
 
 async def test_zero_is_for_ever(desk: Desk) -> None:
@@ -124,4 +120,4 @@ async def test_a_store_that_is_away_is_tried_again(desk: Desk) -> None:
         await eventually(lambda: asyncio.sleep(0, store.refused["remove"] >= 2))
         store.away.clear()
         await eventually(lambda: left(desk), until=lambda ids: not ids)
-    assert sample(made, "mediator_store_errors_total") >= 2
+    assert sample(made.metrics, "mediator_store_errors_total") >= 2
