@@ -16,9 +16,9 @@ import structlog
 from mediator.clock import Clock
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
-from mediator.model.deliveries import State
-from mediator.settings.tree import Retention
-from mediator.storage.port import DeliveryStore, Kept
+from mediator.model.delivery import State
+from mediator.settings.schema import Retention
+from mediator.storage.interface import DeliveryStore, Kept
 
 _log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from mediator.keeper.requests import PodError
-from mediator.kubernetes_api import describe, library
+from mediator.keeper.protocol import PodError
+from mediator.kube.client import describe, library
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mediator.errors import SettingsError
 from mediator.keeper.execution import Place
-from mediator.keeper.requests import PodError
-from mediator.kubernetes_api import describe, library
+from mediator.keeper.protocol import PodError
+from mediator.kube.client import describe, library
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient

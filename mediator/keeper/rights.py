@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-RIGHTS: tuple[tuple[str, str], ...] = (
+KEEPER_RIGHTS: tuple[tuple[str, str], ...] = (
     ("list", "pods"),
     ("watch", "pods"),
     ("get", "pods/exec"),

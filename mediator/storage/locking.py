@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from sqlalchemy import ARRAY, BigInteger, Connection, bindparam, func, select
 
-from mediator.model.deliveries import content_digest
+from mediator.model.delivery import content_digest
 
 _NUMBERS = func.unnest(bindparam("numbers", type_=ARRAY(BigInteger))).column_valued("number")
 _WAIT = select(func.pg_advisory_xact_lock(_NUMBERS))

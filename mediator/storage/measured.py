@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
-from mediator.model.census import Census
-from mediator.model.deliveries import Accepted, Claim, Delivery, Fate, NewDelivery, State
+from mediator.model.delivery import Accepted, Census, Claim, Delivery, Fate, NewDelivery, State
+from mediator.storage.interface import Appetite, Backlog, DeliveryStore, Finish, Held, Kept, Search
 from mediator.storage.notices import Notices
-from mediator.storage.port import Appetite, Backlog, DeliveryStore, Finish, Held, Kept, Search
 
 T = TypeVar("T")
 

@@ -7,9 +7,8 @@ from sqlalchemy import func, select
 
 from mediator.storage.group_commit import GroupCommit
 from mediator.storage.notices import Notices
-from mediator.storage.postgresql import PostgresqlDatabase
-from mediator.storage.postgresql_connection import Server
-from mediator.storage.postgresql_notices import CHANNEL, Bell
+from mediator.storage.postgres import PostgresqlDatabase, Server
+from mediator.storage.postgres_notify import CHANNEL, Bell
 from mediator.storage.store import SqlStore
 
 LARGEST_GROUP = 100

@@ -9,7 +9,7 @@ import yaml
 
 from mediator.keeper import rights as of_keeper
 from mediator.runners.kubernetes import rights as of_runner
-from mediator.settings.tree import Settings
+from mediator.settings.schema import Settings
 from tests.support.helm import (
     CHART,
     MINIMAL,
@@ -82,7 +82,7 @@ def test_the_role_is_that_of_the_project_and_bound_to_who_needs_it(
 
 @pytest.mark.parametrize(
     ("values", "wanted"),
-    [(JOBS, of_runner.RIGHTS), (KEEPER, of_keeper.RIGHTS)],
+    [(JOBS, of_runner.JOB_RIGHTS), (KEEPER, of_keeper.KEEPER_RIGHTS)],
     ids=["jobs", "keeper"],
 )
 def test_the_role_gives_exactly_what_the_mediator_asks_for(

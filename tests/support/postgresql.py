@@ -25,8 +25,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from mediator.storage import schema
-from mediator.storage.postgresql import once
-from mediator.storage.postgresql_connection import Server
+from mediator.storage.postgres import Server, once
 
 _SECONDS = 60
 _TEMPLATE = "template_mediator"

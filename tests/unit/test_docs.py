@@ -15,12 +15,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from mediator.catalog.inline import find_block
-from mediator.catalog.stated import read_block, read_sidecar
+from mediator.catalog.metadata import find_block, read_block, read_sidecar
 from mediator.cli.main import app
-from mediator.model.policies import StatedPolicy
-from mediator.settings.environment import read_environment
-from mediator.settings.tree import Settings
+from mediator.model.policy import StatedPolicy
+from mediator.settings.load import read_environment
+from mediator.settings.schema import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(

@@ -9,7 +9,7 @@ import pytest
 from kubernetes.aio.client import ApiException
 
 from mediator.errors import SettingsError
-from mediator.kubernetes_api import Cluster, api_client, describe
+from mediator.kube.client import Cluster, api_client, describe
 
 KUBECONFIG = """
 apiVersion: v1

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
-from mediator.kubernetes_api import library
-from mediator.runners.kubernetes.merging import Manifest
+from mediator.kube.client import library
+from mediator.runners.kubernetes.manifests import Manifest
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient

@@ -8,7 +8,7 @@ from mediator.runners.kubernetes.calls import Calls
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
-RIGHTS: tuple[tuple[str, str], ...] = (
+JOB_RIGHTS: tuple[tuple[str, str], ...] = (
     ("create", "jobs"),
     ("delete", "jobs"),
     ("get", "jobs"),
@@ -30,8 +30,8 @@ async def missing_rights(calls: Calls) -> list[tuple[str, str]]:
 
     Everybody who has been recognised may ask (the ClusterRole system:basic-user).
     """
-    allowed = await asyncio.gather(*(_allowed(calls, *right) for right in RIGHTS))
-    return [right for right, yes in zip(RIGHTS, allowed, strict=True) if not yes]
+    allowed = await asyncio.gather(*(_allowed(calls, *right) for right in JOB_RIGHTS))
+    return [right for right, yes in zip(JOB_RIGHTS, allowed, strict=True) if not yes]
 
 
 async def _allowed(calls: Calls, verb: str, resource: str) -> bool:

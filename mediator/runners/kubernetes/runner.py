@@ -15,16 +15,16 @@ from functools import partial
 import structlog
 
 from mediator.errors import SettingsError
-from mediator.kubernetes_api import Cluster, api_client, describe
-from mediator.model.attempts import Ended
+from mediator.kube.client import Cluster, api_client, describe
+from mediator.model.delivery import Ended
 from mediator.runners.kubernetes.attempt import Attempt
 from mediator.runners.kubernetes.calls import Calls, persistently, status_of
-from mediator.runners.kubernetes.naming import job_name
+from mediator.runners.kubernetes.manifests import job_name
 from mediator.runners.kubernetes.rights import missing_rights
-from mediator.runners.kubernetes.sights import Sights
+from mediator.runners.kubernetes.status import Sights
 from mediator.runners.kubernetes.watching import Watch
 from mediator.runners.port import LeftRunning, Run
-from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.schema import Kubernetes
 
 _log = structlog.get_logger()
 _NOT_FOUND = 404
@@ -36,6 +36,8 @@ _LAST_CALLS = 5.0
 
 class KubernetesRunner:
     """Runs each attempt as a Job."""
+
+    survives_daemon = True
 
     def __init__(self, settings: Kubernetes) -> None:
         self._settings = settings

@@ -16,10 +16,9 @@ from typing import Protocol
 import aiohttp
 import structlog
 
-from mediator.kubernetes_api import describe
+from mediator.kube.client import describe
 from mediator.runners.kubernetes.calls import Calls, passes, status_of
-from mediator.runners.kubernetes.merging import Manifest
-from mediator.runners.kubernetes.naming import SELECTOR
+from mediator.runners.kubernetes.manifests import SELECTOR, Manifest
 
 _log = structlog.get_logger()
 _LENGTH = "60"

@@ -9,12 +9,12 @@ from typing import Any
 
 from aiohttp import web
 
-from mediator.catalog.scripts import Script
-from mediator.model.deliveries import Delivery, State
-from mediator.storage.port import Search
+from mediator.catalog.script import Script
+from mediator.model.delivery import Delivery, State
+from mediator.storage.interface import Search
 from mediator.web.console.charts import Bar, sparkline
-from mediator.web.console.pages import page, pulse_of
-from mediator.web.documents import script_document
+from mediator.web.console.rendering import page, pulse_of
+from mediator.web.schemas import script_document
 from mediator.web.services import SERVICES
 
 LATELY = 20

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mediator.model.kinds import Kind
+from mediator.model.policy import Kind
 from tests.acceptance.kinds.calling import ended
 from tests.acceptance.kinds.pod import Form, Pod
 from tests.support.mediator import REPOSITORY, Mediator

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mediator.model.kinds import Kind
+from mediator.model.policy import Kind
 from tests.acceptance.kinds.calling import ended
 from tests.acceptance.kinds.pages import PAGES, scripts_of, tries_of
 from tests.acceptance.kinds.pod import Pod

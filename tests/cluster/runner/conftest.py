@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mediator.model.attempts import Ended
+from mediator.model.delivery import Ended
 from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.port import Run

@@ -9,13 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from mediator.kubernetes_api import Cluster, api_client
-from mediator.model.pods import Pod
-from mediator.model.policies import Limits
+from mediator.kube.client import Cluster, api_client
+from mediator.model.policy import Limits, Pod
 from mediator.runners.kubernetes.calls import Calls, status_of
-from mediator.runners.kubernetes.merging import Manifest
+from mediator.runners.kubernetes.manifests import Manifest
 from mediator.runners.port import Run
-from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.schema import Kubernetes
 from tests.integration.runners.support import DEADLINE, Scripts
 from tests.support.waiting import eventually
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mediator.model.attempts import Outcome
+from mediator.model.delivery import Outcome
 from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.port import LeftRunning

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.policies import Limits
+from mediator.model.delivery import Ended, Outcome
+from mediator.model.policy import Limits
 from tests.cluster.runner.support import PodScripts
 from tests.integration.runners.support import Start, until
 from tests.integration.runners.test_contract_ending import (

@@ -8,7 +8,7 @@ import os
 import psutil
 import pytest
 
-from mediator.model.attempts import Outcome
+from mediator.model.delivery import Outcome
 from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.runner.support import PodScripts, left

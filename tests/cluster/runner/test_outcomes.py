@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.pods import Pod
+from mediator.model.delivery import Ended, Outcome
+from mediator.model.policy import Pod
 from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.runner.conftest import Recording

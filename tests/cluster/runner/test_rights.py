@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from mediator.errors import SettingsError
-from mediator.model.attempts import Outcome
+from mediator.model.delivery import Outcome
 from mediator.runners.kubernetes.calls import Calls
-from mediator.runners.kubernetes.rights import RIGHTS
+from mediator.runners.kubernetes.rights import JOB_RIGHTS
 from tests.cluster.runner.conftest import Recording
 from tests.cluster.runner.support import PodScripts, kubeconfig, left, settings
 from tests.support.mediator import REPOSITORY
@@ -30,7 +30,7 @@ def test_the_role_is_the_list_of_the_code() -> None:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert stated == set(RIGHTS)
+    assert stated == set(JOB_RIGHTS)
 
 
 async def bound(namespace: Calls, rules: list[dict[str, Any]], directory: Path) -> Path:
@@ -83,7 +83,7 @@ async def test_with_exactly_this_role_scripts_run_and_are_stopped(
     await runner.close()
 
 
-@pytest.mark.parametrize(("verb", "resource"), RIGHTS)
+@pytest.mark.parametrize(("verb", "resource"), JOB_RIGHTS)
 async def test_with_one_verb_less_a_sentence_names_it(
     namespace: Calls, tmp_path: Path, verb: str, resource: str
 ) -> None:

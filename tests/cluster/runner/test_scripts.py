@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mediator.model.attempts import Ended, Outcome
+from mediator.model.delivery import Ended, Outcome
 from mediator.runners.kubernetes.calls import Calls
 from tests.cluster.runner.conftest import Recording
 from tests.cluster.runner.support import PodScripts, left, settings

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from pathlib import Path
 
-from mediator.model.attempts import Outcome
+from mediator.model.delivery import Outcome
 from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.runner.support import PodScripts, exists, left, section, settings

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from aiohttp import web
 
-from mediator.keeper.following import Following, Pods
 from mediator.keeper.pods import Selection
-from mediator.kubernetes_api import Cluster, api_client
+from mediator.keeper.watch import Following, Pods
+from mediator.kube.client import Cluster, api_client
 from tests.support.waiting import eventually
 
 SELECTION = Selection(namespace="tos", selector="app=sc", container=None)

@@ -9,12 +9,10 @@ import pytest
 from kubernetes.aio.client import ApiClient
 
 from mediator.keeper.execution import Place, execute
-from mediator.keeper.files import Drift, PodFile
-from mediator.keeper.keeping import Wanted
 from mediator.keeper.pods import Selection
-from mediator.keeper.requests import PodError
-from mediator.keeper.rounds import Report, each_pod
-from mediator.kubernetes_api import Cluster, api_client
+from mediator.keeper.protocol import Drift, PodError, PodFile
+from mediator.keeper.sync import Report, Wanted, each_pod
+from mediator.kube.client import Cluster, api_client
 from tests.support.api_server import ApiServer, api_server
 
 SELECTION = Selection(namespace="tos", selector="app=sc", container=None)

@@ -15,10 +15,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
-from mediator.kubernetes_api import Cluster, api_client
+from mediator.kube.client import Cluster, api_client
+from mediator.runners.kubernetes.attempt import Followed
 from mediator.runners.kubernetes.calls import Calls, persistently
-from mediator.runners.kubernetes.following import Followed
-from mediator.runners.kubernetes.sights import Sights
+from mediator.runners.kubernetes.status import Sights
 from mediator.runners.kubernetes.watching import Watch
 from tests.integration.runners.support import until
 from tests.support.waiting import eventually

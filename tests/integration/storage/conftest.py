@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.storage.port import DeliveryStore
-from mediator.storage.postgresql_connection import Server
+from mediator.storage.interface import DeliveryStore
+from mediator.storage.postgres import Server
 from mediator.storage.postgresql_store import PostgresqlStore
 from mediator.storage.store import SqliteStore
 from tests.integration.storage.support import Desk

@@ -7,9 +7,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from mediator.model.attempts import Ended, Outcome, Output
-from mediator.model.deliveries import Claim, Delivery, NewDelivery, State, TicketFields, Verdict
-from mediator.storage.port import Appetite, DeliveryStore, Finish
+from mediator.model.delivery import (
+    Claim,
+    Delivery,
+    Ended,
+    NewDelivery,
+    Outcome,
+    Output,
+    State,
+    TicketFields,
+    Verdict,
+)
+from mediator.storage.interface import Appetite, DeliveryStore, Finish
 
 START = datetime(2024, 2, 29, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

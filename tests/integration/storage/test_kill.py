@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mediator.storage.port import Search
+from mediator.storage.interface import Search
 from mediator.storage.store import SqliteStore
 
 ROUNDS = 3

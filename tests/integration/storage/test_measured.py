@@ -9,10 +9,10 @@ import pytest
 
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
-from mediator.model.deliveries import State
-from mediator.storage.leases import MOST_LOSSES
+from mediator.model.delivery import State
 from mediator.storage.measured import MeasuredStore
 from mediator.storage.store import SqliteStore
+from mediator.storage.transitions import MOST_LOSSES
 from tests.integration.storage.support import LEASE, SECOND, START, Desk
 
 

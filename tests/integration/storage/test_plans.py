@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from mediator.model.deliveries import State
-from mediator.storage.port import Kept, Search
+from mediator.model.delivery import State
+from mediator.storage.interface import Kept, Search
 from mediator.storage.store import SqliteStore
 from tests.integration.storage.support import DEAD, SECOND, START, Desk, again, new
 

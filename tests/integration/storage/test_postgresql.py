@@ -16,14 +16,13 @@ from psycopg import sql
 from sqlalchemy import Connection, event, text
 
 from mediator.errors import SettingsError, StoreUnavailable
-from mediator.model.deliveries import Repeat, State
-from mediator.settings.tree import Store
-from mediator.storage import postgresql as postgresql_module
+from mediator.model.delivery import Repeat, State
+from mediator.settings.schema import Store
+from mediator.storage import postgres as postgresql_module
 from mediator.storage import schema
-from mediator.storage.choosing import migrate
-from mediator.storage.port import Search
-from mediator.storage.postgresql import once
-from mediator.storage.postgresql_connection import PatientConnection, Server
+from mediator.storage.factory import migrate
+from mediator.storage.interface import Search
+from mediator.storage.postgres import PatientConnection, Server, once
 from mediator.storage.postgresql_store import PostgresqlStore
 from mediator.storage.tables import metadata
 from tests.integration.storage.support import Desk, like, new

@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import Connection
 
 from mediator.errors import Conflict, MediatorError
-from mediator.model.deliveries import Accepted, Claim, Repeat, State
-from mediator.storage import claiming
-from mediator.storage.port import Appetite, DeliveryStore, Kept, Search
-from mediator.storage.postgresql_connection import Server
+from mediator.model.delivery import Accepted, Claim, Repeat, State
+from mediator.storage.claim import claim as claim_due
+from mediator.storage.interface import Appetite, DeliveryStore, Kept, Search
+from mediator.storage.postgres import Server
 from mediator.storage.postgresql_store import PostgresqlStore
 from tests.integration.storage.support import (
     DEAD,
@@ -174,7 +174,7 @@ class TestClaiming:
         entered, go = threading.Event(), threading.Event()
 
         def slow(conn: Connection) -> list[Claim]:
-            claims = claiming.claim(conn, _limited("m0"), now=START, lease=START + LEASE)
+            claims = claim_due(conn, _limited("m0"), now=START, lease=START + LEASE)
             entered.set()
             go.wait(60)
             return claims

@@ -14,12 +14,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, Index, event
 
 from mediator.errors import SettingsError, StoreUnavailable
-from mediator.model.deliveries import State
+from mediator.model.delivery import State
 from mediator.storage import sqlite as sqlite_module
-from mediator.storage.port import Kept, Search
+from mediator.storage.interface import Kept, Search
 from mediator.storage.schema import upgrade
-from mediator.storage.sqlite import SqliteDatabase
-from mediator.storage.sqlite_file import APPLICATION_ID
+from mediator.storage.sqlite import APPLICATION_ID, SqliteDatabase
 from mediator.storage.store import SqliteStore
 from mediator.storage.tables import metadata
 from tests.integration.storage.support import Desk, new

@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from mediator.errors import StoreUnavailable
 from mediator.storage import sqlite as sqlite_module
-from mediator.storage.port import Search
+from mediator.storage.interface import Search
 from mediator.storage.store import SqliteStore
 from tests.integration.storage.support import Desk, new
 

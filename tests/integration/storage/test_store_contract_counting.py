@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mediator.model.census import Waiting
-from mediator.model.deliveries import Fate, State
+from mediator.model.delivery import Fate, State, Waiting
 from tests.integration.storage.support import DEAD, SECOND, START, SUCCEEDED, Desk, again
 
 

@@ -9,10 +9,9 @@ from datetime import timedelta
 import pytest
 
 from mediator.errors import Conflict
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.deliveries import State, Verdict
-from mediator.storage.leases import MOST_LOSSES
-from mediator.storage.port import DeliveryStore, Held
+from mediator.model.delivery import Ended, Outcome, State, Verdict
+from mediator.storage.interface import DeliveryStore, Held
+from mediator.storage.transitions import MOST_LOSSES
 from tests.integration.storage.support import (
     DEAD,
     LEASE,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mediator.errors import NotFound
-from mediator.model.deliveries import Repeat, State
-from mediator.storage import removing
-from mediator.storage.port import DeliveryStore, Kept, Search
+from mediator.model.delivery import Repeat, State
+from mediator.storage import prune
+from mediator.storage.interface import DeliveryStore, Kept, Search
 from tests.integration.storage.support import (
     DEAD,
     FAILED,
@@ -151,7 +151,7 @@ async def test_a_removed_delivery_is_no_longer_repeated(desk: Desk) -> None:
 
 async def test_few_go_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await ended(desk, 5)
-    monkeypatch.setattr(removing, "LARGEST_AT_ONCE", 1)
+    monkeypatch.setattr(prune, "LARGEST_AT_ONCE", 1)
     assert await desk.store.remove(kept()) == 1, "however large, one goes"
     monkeypatch.undo()
     assert await desk.store.remove(kept()) == 4

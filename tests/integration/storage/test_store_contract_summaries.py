@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 
 from mediator.errors import NotFound
-from mediator.model.deliveries import State
-from mediator.storage.port import DeliveryStore, Search
+from mediator.model.delivery import State
+from mediator.storage.interface import DeliveryStore, Search
 from tests.integration.storage.support import DEAD, SECOND, START, SUCCEEDED, Desk
 
 MINUTE = timedelta(minutes=1)

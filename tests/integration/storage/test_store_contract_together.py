@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from mediator.errors import KeyReused, NotFound
-from mediator.model.deliveries import Repeat
-from mediator.storage.port import DeliveryStore
+from mediator.model.delivery import Repeat
+from mediator.storage.interface import DeliveryStore
 from tests.integration.storage.support import Desk, like, new
 
 

@@ -26,12 +26,12 @@ from hypothesis.stateful import (
 )
 
 from mediator.errors import Conflict
-from mediator.model.deliveries import LEGAL, Claim, NewDelivery, Repeat, State
-from mediator.storage.leases import MOST_LOSSES
-from mediator.storage.port import DeliveryStore, Search
-from mediator.storage.postgresql_connection import Server
+from mediator.model.delivery import LEGAL, Claim, NewDelivery, Repeat, State
+from mediator.storage.interface import DeliveryStore, Search
+from mediator.storage.postgres import Server
 from mediator.storage.postgresql_store import PostgresqlStore
 from mediator.storage.store import SqliteStore
+from mediator.storage.transitions import MOST_LOSSES
 from tests.integration.storage.support import DEAD, LEASE, SUCCEEDED, Desk, again, like, new, ticket
 from tests.support.postgresql import Postgresql
 

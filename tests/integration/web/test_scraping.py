@@ -15,16 +15,16 @@ from aiohttp import web
 
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
-from mediator.model.census import Census
+from mediator.model.delivery import Census
 from mediator.model.signatures import Key, Verifier
-from mediator.settings.tree import Store
+from mediator.settings.schema import Store
 from mediator.storage.measured import MeasuredStore
 from mediator.storage.store import SqliteStore
 from mediator.web.app import make_health
-from mediator.web.bounds import Bounds
-from mediator.web.problems import problems
+from mediator.web.backpressure import Bounds
+from mediator.web.middleware import problems
 from mediator.web.services import SERVICES, Services
-from mediator.web.timing import timed
+from mediator.web.signed_request import timed
 from tests.integration.dispatch.support import FaultyStore
 from tests.integration.storage.support import new
 from tests.unit.dispatch.support import Clock, Scripts, script

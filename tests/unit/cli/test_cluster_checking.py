@@ -7,11 +7,9 @@ import asyncio
 import pytest
 
 from mediator.cli.check import exit_code
-from mediator.cli.checking import Finding, Grade
-from mediator.cli.cluster_asking import Quota
-from mediator.cli.cluster_checking import cluster_findings
-from mediator.cli.runner_checking import of_images, of_quotas
-from mediator.settings.tree import Settings
+from mediator.cli.check_kubernetes import Quota, cluster_findings, of_images, of_quotas
+from mediator.cli.findings import Finding, Grade
+from mediator.settings.schema import Settings
 
 
 def test_clusters_that_the_settings_do_not_use_are_not_asked() -> None:

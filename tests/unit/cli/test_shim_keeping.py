@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mediator.cli.shim_keeping import document, exit_code, lines
+from mediator.cli.shim import document, exit_code, lines
 from mediator.keeper.execution import Place
-from mediator.keeper.files import Difference, Drift, PodFile
-from mediator.keeper.keeping import SelfTest
 from mediator.keeper.pods import Pod
-from mediator.keeper.rounds import Report
+from mediator.keeper.protocol import Difference, Drift, PodFile
+from mediator.keeper.sync import Report, SelfTest
 
 POD = Pod(
     place=Place(namespace="tos", pod="sc-1", container="server"),

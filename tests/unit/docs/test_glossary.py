@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mediator.metrics.names import EVENTS
-from mediator.model.deliveries import State
-from mediator.model.kinds import Kind
-from mediator.model.policies import RunnerName
+from mediator.metrics.labels import EVENTS
+from mediator.model.delivery import State
+from mediator.model.policy import Kind, RunnerName
 
 PAGE = (Path(__file__).parents[3] / "docs" / "glossary.md").read_text()
 ENTRIES = re.findall(r"^\| (.+?) \| (.+) \|$", PAGE, re.MULTILINE)[2:]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mediator.keeper.execution import exit_code
-from mediator.keeper.requests import PodError
+from mediator.keeper.protocol import PodError
 
 
 def failure(message: str, *causes: dict[str, str]) -> bytes:

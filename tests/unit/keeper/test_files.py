@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mediator.errors import SettingsError
-from mediator.keeper.files import Drift, PodFile, Seen, difference
+from mediator.keeper.protocol import Drift, PodFile, Seen, difference
 
 FILE = PodFile(name="notify.sh", data=b"#!/bin/bash\n", mode=0o755)
 KEY = PodFile(name="securechange-shim.key", data=b"secret\n", mode=0o600)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mediator.errors import SettingsError
-from mediator.settings.tree import Store
-from mediator.storage import choosing
-from mediator.storage.choosing import store_of
+from mediator.settings.schema import Store
+from mediator.storage import factory
+from mediator.storage.factory import store_of
 from mediator.storage.postgresql_store import PostgresqlStore
 from mediator.storage.store import SqliteStore
 
@@ -35,7 +35,7 @@ def test_only_a_store_that_others_may_share_is_not_alone(tmp_path: Path) -> None
 def test_a_driver_that_is_not_installed_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(choosing, "find_spec", lambda _: None)
+    monkeypatch.setattr(factory, "find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r"pip install 'securechange-mediator\[postgresql\]'"):
         store_of(Store(url=URL))
 

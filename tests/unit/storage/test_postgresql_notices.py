@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mediator.storage.notices import Notices
-from mediator.storage.postgresql_connection import Server
-from mediator.storage.postgresql_notices import LARGEST, Bell, payloads
+from mediator.storage.postgres import Server
+from mediator.storage.postgres_notify import LARGEST, Bell, payloads
 
 
 async def _unsent(_: str) -> None:

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from mediator.model.pods import Pod
-from mediator.model.policies import Limits
-from mediator.runners.kubernetes.job import job, secret
+from mediator.model.policy import Limits, Pod
+from mediator.runners.kubernetes.manifests import job, secret
 from mediator.runners.port import Run
-from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.schema import Kubernetes
 
 NAME = "01945d3e-7a3a-7000-8000-000000000001-2"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mediator.runners.kubernetes.sights import Sights
+from mediator.runners.kubernetes.status import Sights
 
 
 def job(name: str, *conditions: str, status: str = "True") -> dict[str, Any]:

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from mediator.model.attempts import Outcome
-from mediator.runners.kubernetes.sights import Sight
-from mediator.runners.kubernetes.situation import (
+from mediator.model.delivery import Outcome
+from mediator.runners.kubernetes.status import (
     Exited,
     Failed,
     Running,
+    Sight,
     Situation,
     Waiting,
     situation,

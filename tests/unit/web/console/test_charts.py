@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from mediator.model.attempts import Attempt, Outcome
-from mediator.model.deliveries import State
+from mediator.model.delivery import Attempt, Outcome, State
 from mediator.web.console.charts import Bar, stacked, timeline
 from tests.integration.storage.support import SECOND, START
 
