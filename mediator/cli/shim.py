@@ -38,7 +38,7 @@ from mediator.keeper.pods import Selection
 from mediator.keeper.sync import DesiredFiles, Report, each_pod
 from mediator.keeper.watch import ShimWatch
 from mediator.kube.client import Cluster, KubernetesError, connect
-from mediator.metrics.keeper import Keeper
+from mediator.metrics.keeper import KeeperMetrics
 from mediator.model.policy import Kind
 from mediator.settings.schema import Settings, Shim
 
@@ -202,7 +202,7 @@ async def _watch(
     desired: Callable[[], DesiredFiles],
     port: int | None,
 ) -> None:
-    metrics, stop = Keeper(), _on_signals()
+    metrics, stop = KeeperMetrics(), _on_signals()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connect(Cluster.of(settings.shim)))
         watch = ShimWatch(

@@ -20,8 +20,7 @@ from mediator.keeper.pods import SecureChangePod, Selection, pod_of
 from mediator.keeper.sync import DesiredFiles, Report, one_pod
 from mediator.kube.client import KubernetesClient, KubernetesError, Manifest
 from mediator.kube.watch import Reflector
-from mediator.metrics.keeper import DRIFTED, KEPT, STATES, UNREACHABLE
-from mediator.metrics.keeper import Keeper as KeeperMetrics
+from mediator.metrics.keeper import DRIFTED, KEPT, STATES, UNREACHABLE, KeeperMetrics
 
 COMPONENT = "mediator-shim-keeper"
 """Who writes the Events."""
