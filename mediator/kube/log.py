@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 
+from mediator.clock import wait_for_event
 from mediator.kube.client import KubernetesClient, KubernetesError
 
 _SETTLED = 10.0
@@ -38,7 +39,7 @@ class ContainerLog:
                 await self._pass(pod)
                 self.paused = True
                 failures = 0
-                if await _is_set_soon(ended):
+                if await wait_for_event(ended, seconds=_SETTLED):
                     return
             except KubernetesError as error:
                 if error.code == HTTPStatus.BAD_REQUEST and not ended.is_set():
@@ -63,11 +64,3 @@ class ContainerLog:
         if new > 0:
             self._read = place
             self._heard(chunk[-new:])
-
-
-async def _is_set_soon(ended: asyncio.Event) -> bool:
-    try:
-        async with asyncio.timeout(_SETTLED):
-            return await ended.wait()
-    except TimeoutError:
-        return False

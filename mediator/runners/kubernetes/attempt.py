@@ -16,6 +16,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from mediator.clock import wait_for_event
 from mediator.kube.client import KubernetesClient, KubernetesError, Manifest, with_retry
 from mediator.kube.log import ContainerLog
 from mediator.model.delivery import Ended, Outcome
@@ -234,7 +235,7 @@ class JobAttempt:
     async def _change(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait until something changes or is asked for, at most so long."""
         stopping = None if self._stopped is not None else stop
-        changed = _within(seconds, self._seen.changed.wait())
+        changed = wait_for_event(self._seen.changed, seconds=seconds)
         await self._unless_left(changed, name="see", stop=stopping)
 
     async def _unless_left(
@@ -253,14 +254,6 @@ class JobAttempt:
             for pending in (task, *waits):
                 pending.cancel()
             await asyncio.gather(task, *waits, return_exceptions=True)
-
-
-async def _within(seconds: float, work: Coroutine[Any, Any, Any]) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        return
 
 
 class Deadlines:
