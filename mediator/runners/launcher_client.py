@@ -298,7 +298,7 @@ class SupervisorClient:
         word, *fields = message.decode().split() or [""]
         if word == "forked":
             self.script, self._supervisor = map(int, fields)
-        elif word == "refused":
+        elif word == "failed":
             self._failed = ExecFailed(errno=int(fields[0]), step=fields[1])
         else:
             self.close()
