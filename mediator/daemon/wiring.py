@@ -33,7 +33,6 @@ from mediator.settings.schema import Auth, Settings, Tracing
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.storage.factory import store_of
 from mediator.storage.interface import DeliveryStore
-from mediator.storage.measured import MeasuredStore
 from mediator.tracing.port import NoTracer, Tracer
 from mediator.web.backpressure import Bounds
 from mediator.web.services import Check, Holder, Services
@@ -61,7 +60,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     secrets = read_secrets(settings.auth)
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
     tracer = make_tracer(settings.tracing)
-    store = MeasuredStore(store_of(settings.store), metrics)
+    store = store_of(settings.store, metrics)
     scripts = _scripts(settings, metrics, environ)
     here = WarmRunner(settings.dispatch.work_directory)
     cluster = KubernetesRunner(settings.kubernetes) if settings.kubernetes.enabled else None

@@ -13,14 +13,10 @@ from mediator.dispatch.attempt import AttemptMaker
 from mediator.dispatch.dispatcher import Dispatcher
 from mediator.dispatch.leases import LEASE
 from mediator.dispatch.slots import Slots
-from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.delivery import Delivery, Ended, Outcome
 from mediator.runners.port import LeftRunning, Run
-from mediator.storage.interface import DeliveryStore
-from mediator.storage.measured import MeasuredStore
-from mediator.storage.store import SqliteStore
-from tests.integration.storage.support import new
+from tests.support.store import new
 from tests.support.waiting import eventually
 from tests.unit.dispatch.support import Clock, Scripts, script
 
@@ -81,35 +77,6 @@ class Runner:
         return STOPPED if stop.is_set() else self.end(run)
 
 
-class FaultyStore:
-    """A store that counts what is asked of it, and is away when a test says so."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-        self.calls: Counter[str] = Counter()
-        self.away: set[str] = set()
-        self.error: Exception = StoreUnavailable("the disk is full")
-        self.refused: Counter[str] = Counter()
-        self.after: dict[str, Callable[[], object]] = {}
-        """what else happens just after the first call of a name"""
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._store, name)
-        if not asyncio.iscoroutinefunction(real):
-            return real
-
-        async def call(*arguments: Any, **named: Any) -> Any:
-            self.calls[name] += 1
-            if name in self.away:
-                self.refused[name] += 1
-                raise self.error
-            answer = await real(*arguments, **named)
-            self.after.pop(name, lambda: None)()
-            return answer
-
-        return call
-
-
 @dataclass
 class House:
     """Everything a dispatcher needs, and the dispatcher."""
@@ -127,9 +94,8 @@ class House:
         self.task: asyncio.Task[None] | None = None
 
     def another(self) -> Dispatcher:
-        store: DeliveryStore = MeasuredStore(self.store, self.metrics)
         maker = AttemptMaker(
-            store=store,
+            store=self.store,
             runner=self.runner,
             metrics=self.metrics,
             clock=self.clock,
@@ -137,7 +103,7 @@ class House:
         )
         return Dispatcher(
             owner=self.owner,
-            store=store,
+            store=self.store,
             scripts=self.scripts,
             slots=self.slots,
             maker=maker,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from mediator.model.delivery import Outcome
 from tests.integration.dispatch.support import House
-from tests.integration.storage.support import ticket
+from tests.support.store import ticket
 from tests.unit.dispatch.support import NOW
 
 LONG = timedelta(hours=1)
@@ -55,7 +55,7 @@ async def test_a_second_signal_ends_the_drain(house: House) -> None:
 async def test_what_is_claimed_in_the_moment_of_the_stop_is_cut_short_too(house: House) -> None:
     """The claim is committed, but its answer comes after the cut."""
     entered, go = asyncio.Event(), asyncio.Event()
-    real = house.store._store.claim
+    real = house.store.beneath.claim
 
     async def slow(*arguments: object, **named: object) -> object:
         claims = await real(*arguments, **named)
@@ -64,7 +64,7 @@ async def test_what_is_claimed_in_the_moment_of_the_stop_is_cut_short_too(house:
             await go.wait()
         return claims
 
-    house.store._store.claim = slow
+    house.store.beneath.claim = slow
     delivery_id = await house.accept()
     task = house.begin()
     await entered.wait()

@@ -15,7 +15,7 @@ from mediator.dispatch.retry import judge
 from mediator.model.delivery import Outcome
 from mediator.storage.transitions import MOST_LOSSES
 from tests.integration.dispatch.support import House
-from tests.integration.storage.support import Desk
+from tests.support.store import Desk
 from tests.unit.dispatch.support import NOW, Scripts
 
 
@@ -238,7 +238,7 @@ class TestAlive:
             await never.wait()
             return []
 
-        house.store._store.claim = stuck
+        house.store.beneath.claim = stuck
         house.store.notices.work()
         await house.until(lambda: house.store.calls["claim"] > 1)
         house.clock.later(60)

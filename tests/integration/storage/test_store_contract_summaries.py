@@ -11,7 +11,7 @@ import pytest
 from mediator.errors import NotFound
 from mediator.model.delivery import State
 from mediator.storage.interface import DeliveryStore, Search
-from tests.integration.storage.support import DEAD, SECOND, START, SUCCEEDED, Desk
+from tests.support.store import DEAD, SECOND, START, SUCCEEDED, Desk
 
 MINUTE = timedelta(minutes=1)
 
