@@ -12,6 +12,7 @@ from mediator.dispatch.slots import Slots
 from mediator.model.delivery import Ended, Outcome
 from mediator.runners.port import Run
 from tests.integration.dispatch.support import FAILED, OK, House
+from tests.support.metrics import sample
 from tests.support.store import ticket
 from tests.unit.dispatch.support import NOW, Scripts, script
 
@@ -180,7 +181,8 @@ async def test_an_operator_stops_a_running_attempt(house: House) -> None:
     await house.store.cancel(delivery_id, now=NOW, reason="cancelled by ops")
     found = await house.until_state(delivery_id, "cancelled")
     assert (found.last_error, found.failures) == ("cancelled by ops", 0)
-    assert house.metrics.attempts._ended.labels("a.py", "trigger", "cancelled")._value.get() == 1
+    labels = {"script": "a.py", "calls": "trigger", "state": "cancelled"}
+    assert sample(house.metrics, "mediator_deliveries_ended_total", **labels) == 1
 
 
 class Interrupted(Exception):

@@ -219,13 +219,12 @@ async def test_the_backlog_of_a_full_script_is_not_walked_through(path: Path) ->
         return 0
 
     def watch(connection: sqlite3.Connection) -> None:
-        connection.set_progress_handler(count, 1000)
+        connection.set_progress_handler(count, 10)
 
     with on_connections(watch):
         assert await desk.claimed(room={"b.py": 1}) == [wanted]
         assert len(await desk.claim(slots=3, room={"a.py": 2, "b.py": 1})) == 2
-    assert steps, "the claims were watched"
-    assert steps < 20, "thousand steps of SQLite's machine"
+    assert 0 < steps < 2000, "tens of steps of SQLite's machine"
     await store.close()
 
 

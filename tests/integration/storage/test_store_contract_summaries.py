@@ -80,7 +80,7 @@ async def test_a_search_looks_no_further_back_than_its_floor(desk: Desk) -> None
     assert [d.seq for d in found] == [newest.seq, middle.seq]
 
 
-async def test_the_pulse_changes_with_every_step_of_a_delivery(desk: Desk) -> None:
+async def test_the_change_token_changes_with_every_step_of_a_delivery(desk: Desk) -> None:
     seen: list[Hashable] = [await desk.store.change_token()]
 
     async def feel() -> None:
