@@ -155,17 +155,19 @@ class FaultyStore:
 
     def __init__(self, store: DeliveryStore, metrics: Metrics) -> None:
         """`metrics`: those of the store."""
-        self.beneath: Any = store
+        self._store = store
         self.calls: Counter[str] = Counter()
         self.away: set[str] = set()
         self.error: Exception = StoreUnavailable("the disk is full")
         self.refused: Counter[str] = Counter()
         self.after: dict[str, Callable[[], object]] = {}
         """what else happens just after the first call of a name"""
+        self.slow: dict[str, asyncio.Event] = {}
+        """calls of these names that have an answer (of something) give it when the event is set"""
         self.metrics = metrics
 
     def __getattr__(self, name: str) -> Any:
-        real = getattr(self.beneath, name)
+        real = getattr(self._store, name)
         if not asyncio.iscoroutinefunction(real):
             return real
 
@@ -177,6 +179,8 @@ class FaultyStore:
                     raise self.error
             answer = await real(*arguments, **named)
             self.after.pop(name, lambda: None)()
+            if answer and name in self.slow:
+                await self.slow[name].wait()
             return answer
 
         return call
