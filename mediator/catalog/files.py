@@ -2,18 +2,94 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
+import signal
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import NamedTuple
 
-from mediator.catalog.fingerprints import MISSING, Fingerprint, of
-from mediator.catalog.unfit import BeingWritten, Unfit
-from mediator.catalog.writers import has_writer
+from mediator.catalog.metadata import BeingWritten, Unfit
+from mediator.errors import SettingsError
+
+# Whether a file is still the one that was read, told without reading it.
+
+
+class Fingerprint(NamedTuple):
+    """What the file system says of a file; whoever writes to it or replaces it changes this."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    """nanoseconds since 1970; a program can set it"""
+    changed: int
+    """nanoseconds since 1970; no program can set it"""
+
+
+MISSING = Fingerprint(0, 0, 0, 0, 0)
+"""Of a name that leads to no file."""
+
+FileState = tuple[Path, Fingerprint]
+"""A file, and the fingerprint it had when it was read."""
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Of what `path` leads to now, of a link that leads nowhere itself, or else `MISSING`."""
+    for look in (path.stat, path.lstat):
+        try:
+            return of(look())
+        except OSError:
+            continue
+    return MISSING
+
+
+def of(status: os.stat_result) -> Fingerprint:
+    """From what stat(2) says."""
+    return Fingerprint(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
+
+
+def listing(directory: Path) -> Mapping[str, Fingerprint]:
+    """Every name in the directory that leads not to a directory, in alphabetical order.
+
+    Raises `SettingsError` when the directory cannot be listed.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            found = [(entry.name, _of_entry(entry)) for entry in entries]
+    except FileNotFoundError as error:
+        what = "does not exist; make it, or name another"
+        raise SettingsError(f"scripts.directory: {directory} {what}.") from error
+    except OSError as error:
+        what = f"cannot be listed ({error.strerror})"
+        raise SettingsError(f"scripts.directory: {directory} {what}.") from error
+    return {name: state for name, state in sorted(found) if state is not None}
+
+
+def _of_entry(entry: os.DirEntry[str]) -> Fingerprint | None:
+    """None for a directory. A link that leads nowhere has a fingerprint of its own."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return _of_link(entry)
+    return None if stat.S_ISDIR(status.st_mode) else of(status)
+
+
+def _of_link(entry: os.DirEntry[str]) -> Fingerprint | None:
+    try:
+        return of(entry.stat(follow_symlinks=False))
+    except OSError:  # it is gone again
+        return None
+
 
 READ_AT_MOST = 2**20
 """Bytes read of a file: the metadata of a script is looked for in these."""
@@ -114,3 +190,71 @@ def _mode(path: Path) -> int:
         raise Unfit("it is a symbolic link to a file that does not exist.") from error
     except OSError as error:
         raise Unfit(f"it cannot be looked at ({error.strerror}).") from error
+
+
+# Which files have been left alone long enough to be read.
+
+
+QUIET = 0.3
+"""Seconds without a change after which a file is taken as whole."""
+
+
+class Settling:
+    """Remembers since when each file has been as it is."""
+
+    def __init__(
+        self,
+        quiet: float = QUIET,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.quiet = quiet
+        self._monotonic = monotonic
+        self._wall = wall
+        self._seen: dict[str, tuple[Fingerprint, float]] | None = None
+
+    def look(self, files: Mapping[str, Fingerprint]) -> frozenset[str]:
+        """The names of the files, there or not, whose last change is too recent."""
+        now = self._monotonic()
+        before = self._seen
+        states = {**dict.fromkeys(before or (), MISSING), **files}
+        self._seen = {
+            name: (state, self._since(name, state, before, now)) for name, state in states.items()
+        }
+        recent = frozenset(
+            name for name, (_, since) in self._seen.items() if now - since < self.quiet
+        )
+        for name in [n for n in states if states[n] is MISSING and n not in recent]:
+            del self._seen[name]
+        return recent
+
+    def _since(
+        self,
+        name: str,
+        state: Fingerprint,
+        before: Mapping[str, tuple[Fingerprint, float]] | None,
+        now: float,
+    ) -> float:
+        """When it became so: as this process saw it, for another machine's clock may be wrong."""
+        if before is None:  # at the first look there is only the file system's word
+            age = self._wall() - state.changed / 1e9
+            return now - max(0.0, age)
+        known = before.get(name)
+        return known[1] if known is not None and known[0] == state else now
+
+
+# Whether some program still has a file open for writing.
+
+
+def has_writer(descriptor: int) -> bool:
+    """Whether the file behind a read-only descriptor is open for writing; False if unknown."""
+    try:
+        # Who opens the file while the lease is held has a signal sent to this process; the usual
+        # one would end it, this one is ignored by default.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False

@@ -4,22 +4,70 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
 import structlog
 
-from mediator.catalog.changes import Changes, compared, settled
-from mediator.catalog.directory import Look, Reader, ScriptsDirectory, being_written
-from mediator.catalog.environments.building import Builder
-from mediator.catalog.environments.environments import Environments
-from mediator.catalog.environments.preparing import met
-from mediator.catalog.scripts import Catalog, EnvironmentState, Script
-from mediator.catalog.settling import QUIET
-from mediator.catalog.watching import Watching
+from mediator.catalog.environments.builder import Builder, Environments, met
+from mediator.catalog.files import QUIET
+from mediator.catalog.loader import Look, Reader, ScriptsDirectory, being_written
+from mediator.catalog.script import Catalog, EnvironmentState, Script
+from mediator.catalog.watcher import Watching
+from mediator.clock import wait_for_event
 from mediator.errors import SettingsError
 from mediator.metrics import Metrics
+
+# What has become of the scripts from one catalog to the next.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """Names of scripts; one may be changed and broken, or changed and mended, at once."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    broke: tuple[str, ...] = ()
+    """cannot run any more, or cannot run for another reason than before"""
+    mended: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return any(getattr(self, field.name) for field in fields(self))
+
+
+def compared(before: Mapping[str, Script], after: Mapping[str, Script]) -> Changes:
+    """What has happened between two catalogs."""
+    both = [(before[name], after[name]) for name in after if name in before]
+    new = [script for name, script in after.items() if name not in before]
+    return Changes(
+        added=tuple(script.name for script in new),
+        changed=tuple(now.name for was, now in both if _differs(was, now)),
+        removed=tuple(name for name in before if name not in after),
+        broke=tuple(_broke(both, new)),
+        mended=tuple(now.name for was, now in both if now.ready and not was.ready),
+    )
+
+
+def settled(before: Mapping[str, Script], after: Mapping[str, Script]) -> dict[str, Script]:
+    """`after`, where scripts that are being written are still what they were."""
+    return {
+        name: before.get(name, script) if script.changing else script
+        for name, script in after.items()
+    }
+
+
+def _broke(both: list[tuple[Script, Script]], new: list[Script]) -> Iterator[str]:
+    yield from (script.name for script in new if not script.ready)
+    yield from (now.name for was, now in both if now.problem and now.problem != was.problem)
+
+
+def _differs(was: Script, now: Script) -> bool:
+    """Whether it would run otherwise; a file that was only touched would not."""
+    return (was.sha256, was.policy, was.fallback) != (now.sha256, now.policy, now.fallback)
+
 
 _log = structlog.get_logger()
 
@@ -110,11 +158,8 @@ class LiveScripts:
 
     async def _keep_looking(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(QUIET if self._unsettled else self._watching.idle):
-                    await self._watching.due.wait()
-            except TimeoutError:
-                pass
+            longest = QUIET if self._unsettled else self._watching.idle
+            await wait_for_event(self._watching.due, seconds=longest)
             self._watching.due.clear()
             await self._read()
 

@@ -6,16 +6,19 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import aiohttp
+import typer
 from yarl import URL
 
-from mediator.cli.failures import NOT_NOW, Failure, Refused
+from mediator.cli.failures import FAILED, NOT_NOW, Failure, Refused
 from mediator.cli.target import Target
 from mediator.errors import SettingsError
 
@@ -176,3 +179,44 @@ def _trust(target: Target) -> ssl.SSLContext | bool:
     except (OSError, ssl.SSLError) as error:
         message = f"--ca-file: {target.ca_file} holds no certificates that can be read ({error})."
         raise SettingsError(message) from error
+
+
+# A call as SecureChange would make it: event, variables, arguments and ticket from options.
+
+
+def query_of(event: str, variables: Sequence[str] | None, arguments: Sequence[str] | None) -> str:
+    """The query string of the hand-over, as the shim makes it.
+
+    What is in the variables is left to whoever reads the query. Raises `typer.BadParameter` for a
+    variable that is not NAME=VALUE.
+    """
+    pairs = [("SCW_EVENT", event)] if event else []
+    for variable in variables or ():
+        name, sign, value = variable.partition("=")
+        if not sign or not name.startswith("SCW_"):
+            raise typer.BadParameter(f"{variable} is not SCW_NAME=VALUE", param_hint="--var")
+        pairs.append((name, value))
+    pairs += [("arg", argument) for argument in arguments or ()]
+    # Arguments that are not UTF-8 are surrogates here, and bytes again on the way.
+    return urlencode(pairs, quote_via=quote, errors="surrogateescape")
+
+
+def read_ticket_file(name: str | None) -> bytes:
+    """The bytes of a file, of standard input for `-`, or none at all for None."""
+    if name is None:
+        return b""
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        message = f"--ticket: {name} cannot be read ({error.strerror})."
+        raise Failure(message, exit_code=FAILED) from error
+
+
+def write_streams(stdout: bytes, stderr: bytes) -> None:
+    """Pass on what a script wrote, byte for byte."""
+    for stream, content in ((sys.stdout, stdout), (sys.stderr, stderr)):
+        stream.flush()
+        stream.buffer.write(content)
+        stream.flush()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mediator.settings.loading import load
-from mediator.settings.tree import Settings
+from mediator.settings.load import load
+from mediator.settings.schema import Settings
 
 DEFAULT_FILE = Path("mediator.yaml")
 

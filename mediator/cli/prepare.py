@@ -12,15 +12,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.catalog.environments.building import Builder, builder
-from mediator.catalog.environments.preparing import Prepared, prepare
+from mediator.catalog.environments.builder import Builder, Prepared, builder, prepare
 from mediator.catalog.environments.uv import Uv
-from mediator.catalog.scripts import Catalog
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.catalog.script import Catalog
 from mediator.cli.failures import FAILED
 from mediator.cli.options import Config, settings
-from mediator.cli.printing import AsJson, cell, show, show_json, table
-from mediator.settings.tree import Settings
+from mediator.cli.output import AsJson, cell, show, show_json, table
+from mediator.settings.schema import Settings
 
 app = typer.Typer(add_completion=False)
 Prune = Annotated[

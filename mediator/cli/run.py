@@ -8,15 +8,13 @@ from typing import Any
 import typer
 
 from mediator import logs
-from mediator.catalog.scripts import Script
+from mediator.catalog.script import Script
 from mediator.cli import options
-from mediator.cli.calling import query_of
-from mediator.cli.foreground import foreground
-from mediator.cli.foretelling import Foretold
-from mediator.cli.printing import AsJson, say, show_json
-from mediator.cli.trial import Passing, Trial
-from mediator.settings.tree import LogLevel
-from mediator.web.handover import read_query
+from mediator.cli.client import query_of
+from mediator.cli.output import AsJson, say, show_json
+from mediator.cli.trial import Foretold, Passing, Trial, foreground
+from mediator.settings.schema import LogLevel
+from mediator.web.request import read_query
 
 app = typer.Typer(add_completion=False)
 

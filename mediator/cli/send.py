@@ -14,16 +14,15 @@ import uuid_utils
 from yarl import URL
 
 from mediator.cli import options
-from mediator.cli.calling import query_of, read_ticket_file, write_streams
-from mediator.cli.client import Answer, connect
+from mediator.cli.client import Answer, connect, query_of, read_ticket_file, write_streams
 from mediator.cli.failures import FAILED, NOT_ALLOWED, NOT_NOW, Failure
-from mediator.cli.printing import AsJson, say, show_json
+from mediator.cli.output import AsJson, say, show_json
 from mediator.cli.target import Target, find_url
 from mediator.clock import SystemClock
 from mediator.errors import SettingsError
 from mediator.model.signatures import Key, sign
+from mediator.settings.schema import SigningKey
 from mediator.settings.secrets import read_secret
-from mediator.settings.tree import SigningKey
 
 _LONGEST_ANSWER = 3600.0
 """Seconds; the mediator gives up before, by the script's timeout."""

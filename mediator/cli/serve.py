@@ -13,7 +13,7 @@ import typer
 from mediator import logs
 from mediator.cli.options import Config, settings
 from mediator.daemon.daemon import Daemon
-from mediator.settings.tree import LogFormat, Settings
+from mediator.settings.schema import LogFormat, Settings
 
 app = typer.Typer(add_completion=False)
 

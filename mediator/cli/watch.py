@@ -12,19 +12,17 @@ from pathlib import Path
 import typer
 
 from mediator import logs
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.catalog.fingerprints import Fingerprint, fingerprint
-from mediator.catalog.reading import SIDECAR
-from mediator.catalog.settling import Settling
+from mediator.catalog.files import Fingerprint, Settling, fingerprint
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.catalog.script_file import SIDECAR
 from mediator.cli import options
-from mediator.cli.calling import query_of
+from mediator.cli.client import query_of
 from mediator.cli.failures import USAGE, Failure
-from mediator.cli.foreground import Foreground, foreground
-from mediator.cli.printing import say
-from mediator.cli.trial import Passing, Trial, named
+from mediator.cli.output import say
+from mediator.cli.trial import Foreground, Passing, Trial, foreground, named
 from mediator.errors import MediatorError
-from mediator.settings.tree import LogLevel
-from mediator.web.handover import read_query
+from mediator.settings.schema import LogLevel
+from mediator.web.request import read_query
 
 _LOOK = 0.1
 """Seconds between two looks at the files: a few calls of stat(2), also on a network disk."""

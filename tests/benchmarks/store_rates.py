@@ -16,11 +16,10 @@ from pathlib import Path
 import psutil
 import uuid_utils
 
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.deliveries import Claim, NewDelivery, State, TicketFields, Verdict
-from mediator.settings.tree import Store
-from mediator.storage.choosing import store_of
-from mediator.storage.port import Appetite, Finish
+from mediator.model.delivery import Claim, Ended, NewDelivery, Outcome, State, TicketFields, Verdict
+from mediator.settings.schema import Store
+from mediator.storage.factory import store_of
+from mediator.storage.interface import Appetite, Finish
 
 CALLERS = 16
 SLOTS = 8

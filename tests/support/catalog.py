@@ -10,14 +10,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mediator.catalog.changes import Changes
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.catalog.environments.building import Builder, builder
+from mediator.catalog.environments.builder import Builder, builder
 from mediator.catalog.environments.uv import Uv
-from mediator.catalog.live import LiveScripts
-from mediator.catalog.scripts import Script
+from mediator.catalog.live import Changes, LiveScripts
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.catalog.script import Script
 from mediator.metrics import Metrics
-from mediator.settings.tree import Settings
+from mediator.settings.schema import Settings
 from tests.support.waiting import eventually
 
 SHELL = "#!/bin/sh\nexit 0\n"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from uv import find_uv_bin
 
-from mediator.settings.tree import Building
+from mediator.settings.schema import Building
 
 _PASSED = ("HOME", "PATH", "LANG", "TZ", "TMPDIR", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

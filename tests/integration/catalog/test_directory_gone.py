@@ -59,7 +59,7 @@ async def test_what_nobody_foresaw_stops_nothing(
     put(scripts, "a.sh")
     async with live(tmp_path) as there:
         with monkeypatch.context() as patched:
-            patched.setattr("mediator.catalog.directory.listing", lambda _: 1 / 0)
+            patched.setattr("mediator.catalog.loader.listing", lambda _: 1 / 0)
             await there.scripts.look()
         assert there.names == ["a.sh"]
         put(scripts, "b.sh")

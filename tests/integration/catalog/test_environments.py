@@ -13,16 +13,15 @@ from pathlib import Path
 import pytest
 from tenacity import wait_none
 
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.catalog.environments.building import Builder
-from mediator.catalog.environments.environments import Environments
-from mediator.catalog.environments.preparing import prepare, with_environments
+from mediator.catalog.environments.builder import Builder, Environments, prepare, with_environments
 from mediator.catalog.environments.uv import BuildFailed
-from mediator.catalog.needs import Need
-from mediator.catalog.scripts import Catalog, EnvironmentState, Script
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.catalog.metadata import Need
+from mediator.catalog.script import Catalog, EnvironmentState, Script
 from mediator.metrics import Metrics
-from mediator.settings.tree import Settings
+from mediator.settings.schema import Settings
 from tests.support.catalog import builder_of, live, put, settings_in
+from tests.support.metrics import sample
 from tests.support.waiting import eventually
 from tests.support.wheels import make_wheel
 
@@ -105,7 +104,7 @@ async def test_a_script_is_not_ready_while_its_environment_is_built_and_then_is(
         assert script.environment is EnvironmentState.BUILDING
         await there.until_ready("a.py")
         assert there.told[-1].mended == ("a.py",)
-        assert there.metrics.catalog.builds.labels("ok")._value.get() == 1
+        assert sample(there.metrics, "mediator_environment_builds_total", result="ok") == 1
     async with live(tmp_path, environments={"wheels": [wheels]}) as again:
         script = again.script("a.py")
         assert script is not None
@@ -146,7 +145,7 @@ async def test_a_failure_is_said_in_the_words_of_uv_and_a_new_version_tried_at_o
         )
         assert script.problem.endswith("unsatisfiable.")
         assert script.environment is EnvironmentState.FAILED
-        assert there.metrics.catalog.builds.labels("failed")._value.get() == 1
+        assert sample(there.metrics, "mediator_environment_builds_total", result="failed") == 1
         put(scripts, "a.py", stating("tiny>=2"))
         await there.until_ready("a.py")
 

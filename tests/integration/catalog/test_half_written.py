@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.directory import Reader, ScriptsDirectory
-from mediator.catalog.settling import Settling
+from mediator.catalog.files import Settling
+from mediator.catalog.loader import Reader, ScriptsDirectory
 from tests.support.catalog import SHELL, live, put, settings_in
 from tests.support.waiting import eventually
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.directory import Reader, ScriptsDirectory
-from mediator.catalog.scripts import Catalog
-from mediator.catalog.settling import Settling
+from mediator.catalog.files import Settling
+from mediator.catalog.loader import Reader, ScriptsDirectory
+from mediator.catalog.script import Catalog
 from tests.support.catalog import live, put, settings_in
 
 SCRIPTS, CHANGES = 500, 50

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.writers import has_writer
+from mediator.catalog.files import has_writer
 
 
 def asked(path: Path) -> bool:

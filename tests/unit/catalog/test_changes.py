@@ -7,10 +7,10 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from mediator.catalog.changes import Changes, compared, settled
-from mediator.catalog.scripts import Script
-from mediator.model.policies import resolve
-from mediator.settings.tree import Settings
+from mediator.catalog.live import Changes, compared, settled
+from mediator.catalog.script import Script
+from mediator.model.policy import resolve
+from mediator.settings.schema import Settings
 
 POLICY = resolve(Settings().policy_defaults)
 

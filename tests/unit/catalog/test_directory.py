@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.catalog.scripts import Catalog, EnvironmentState
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.catalog.script import Catalog, EnvironmentState
 from mediator.errors import SettingsError
-from mediator.model.kinds import Kind
-from mediator.settings.tree import Settings
+from mediator.model.policy import Kind
+from mediator.settings.schema import Settings
 
 SHELL = "#!/bin/sh\nexit 0\n"
 NOBODY = 65534

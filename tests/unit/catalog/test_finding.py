@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.scripts import Catalog, Script
+from mediator.catalog.script import Catalog, Script
 from mediator.errors import NotFound, NotReady
-from mediator.model.policies import resolve
-from mediator.settings.tree import Settings
+from mediator.model.policy import resolve
+from mediator.settings.schema import Settings
 
 POLICY = resolve(Settings().policy_defaults)
 DIRECTORY = Path("/scripts")

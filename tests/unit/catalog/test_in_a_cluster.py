@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.catalog.scripts import EnvironmentState, Script
-from mediator.settings.tree import Settings
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.catalog.script import EnvironmentState, Script
+from mediator.settings.schema import Settings
 from tests.support.catalog import put, settings_in
 
 POLICY = '# /// script\n{more}# [tool.mediator]\n# runner = "kubernetes"\n{policy}# ///\n'

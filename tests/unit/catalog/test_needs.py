@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediator.catalog.needs import Need, in_an_environment, normalised, version_in
+from mediator.catalog.metadata import Need, in_an_environment, normalised, version_in
 
 
 def test_spelling_order_and_repetition_do_not_matter() -> None:

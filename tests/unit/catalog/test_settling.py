@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediator.catalog.fingerprints import Fingerprint
-from mediator.catalog.settling import Settling
+from mediator.catalog.files import Fingerprint, Settling
 
 
 class Clock:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.shebang import (
+from mediator.catalog.interpreter import (
     PythonLine,
     python_line,
     refuse_no_interpreter,
     starts_like_a_program,
 )
-from mediator.catalog.unfit import Unfit
+from mediator.catalog.metadata import Unfit
 
 
 @pytest.fixture

@@ -6,11 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from mediator.catalog.inline import find_block
-from mediator.catalog.stated import Stated, read_block, read_sidecar
-from mediator.catalog.unfit import Unfit
-from mediator.model.kinds import Kind
-from mediator.model.policies import Order
+from mediator.catalog.metadata import Stated, Unfit, find_block, read_block, read_sidecar
+from mediator.model.policy import Kind, Order
 
 WHOLE = b"""#!/usr/bin/env python3
 # /// script

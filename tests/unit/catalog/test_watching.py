@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog import watching
+from mediator.catalog import watcher
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -26,8 +26,8 @@ MOUNTS = """\
     ],
 )
 def test_the_deepest_mount_decides(directory: str, kind: str) -> None:
-    assert watching._type_of(Path(directory), MOUNTS) == kind
+    assert watcher._type_of(Path(directory), MOUNTS) == kind
 
 
 def test_a_local_directory_is_not_remote(tmp_path: Path) -> None:
-    assert not watching.is_remote(tmp_path)
+    assert not watcher.is_remote(tmp_path)

@@ -7,8 +7,8 @@ import os
 import pytest
 import typer
 
-from mediator.cli.calling import query_of
-from mediator.web.handover import read_query
+from mediator.cli.client import query_of
+from mediator.web.request import read_query
 
 
 def test_the_mediator_reads_what_was_given() -> None:

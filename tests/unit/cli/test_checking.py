@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mediator.cli.check import exit_code
-from mediator.cli.checking import Finding, Grade, findings, intention
-from mediator.settings.loading import load
+from mediator.cli.findings import Finding, Grade, findings, intention
+from mediator.settings.load import load
+from mediator.settings.schema import Settings
 from mediator.settings.secrets import new_secret_file
-from mediator.settings.tree import Settings
 
 WITH_OPERATOR = "auth: {tokens: [{name: ops, role: operator, secret_file: ops.token}]}\n"
 

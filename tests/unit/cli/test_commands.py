@@ -7,8 +7,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from mediator.cli.lazy import LazyCommand
-from mediator.cli.main import COMMANDS, app
+from mediator.cli.main import COMMANDS, LazyCommand, app
 
 RUNNER = CliRunner()
 PATHS = [

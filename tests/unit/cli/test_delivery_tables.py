@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import RenderableType
 
-from mediator.cli.delivery_tables import listing, stacked, whole
-from mediator.cli.printing import show
+from mediator.cli.deliveries import listing, stacked, whole
+from mediator.cli.output import show
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ID = "019ac3f2-7d1e-7c44-9d0b-2f6a5e8b1c3d"

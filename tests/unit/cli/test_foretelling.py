@@ -7,12 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mediator.cli.foreground import Made
-from mediator.cli.foretelling import Foretold, foretell
-from mediator.model.attempts import Ended, Outcome, Output
-from mediator.model.deliveries import Delivery, State, TicketFields
-from mediator.model.kinds import Kind
-from mediator.model.policies import Limits, Policy, PolicyDefaults, Retry, StatedPolicy, resolve
+from mediator.cli.trial import Foretold, Made, foretell
+from mediator.model.delivery import Delivery, Ended, Outcome, Output, State, TicketFields
+from mediator.model.policy import Kind, Limits, Policy, PolicyDefaults, Retry, StatedPolicy, resolve
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 DEFAULTS = PolicyDefaults(

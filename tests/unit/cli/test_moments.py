@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mediator.cli.deliveries import as_instant
-from mediator.cli.moments import exact, short
+from mediator.cli.output import exact, short
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.text import Text
 
-from mediator.cli.printing import block, cell, say, show, show_json, table
+from mediator.cli.output import block, cell, say, show, show_json, table
 from mediator.model.visible import visible
 
 PEOPLE = "Zürich\u00a0東京 \U0001f600"

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mediator.cli.serve import announce, log_as_asked
-from mediator.settings.tree import Log, LogFormat, Settings
+from mediator.settings.schema import Log, LogFormat, Settings
 
 FIELDS = {"url": "http://127.0.0.1:8080", "pid": 7, "scripts": 2}
 

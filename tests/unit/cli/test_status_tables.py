@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mediator.cli.printing import show
-from mediator.cli.status_tables import duration, glance, size
+from mediator.cli.output import show
+from mediator.cli.status import duration, glance, size
 
 STATUS: dict[str, Any] = {
     "version": "1",

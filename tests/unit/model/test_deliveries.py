@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediator.model.deliveries import (
+from mediator.model.delivery import (
     ENDED,
     LEGAL,
     NewDelivery,

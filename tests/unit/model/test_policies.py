@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mediator.model.kinds import ROOTS, Kind
-from mediator.model.policies import (
+from mediator.model.policy import (
+    ROOTS,
+    Kind,
     Limits,
     Order,
     Policy,

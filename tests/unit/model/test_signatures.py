@@ -13,10 +13,10 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from mediator.errors import Unauthenticated
-from mediator.model.signature_rules import RuledVerifier
 from mediator.model.signatures import (
     Key,
     Reason,
+    RuledVerifier,
     Verified,
     Verifier,
     _Message,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mediator.errors import NotATicket
-from mediator.model.kinds import ANY, EMPTY, ROOTS, Kind
-from mediator.model.tickets import Ticket, read_ticket
+from mediator.model.policy import ANY, EMPTY, ROOTS, Kind
+from mediator.model.ticket import Ticket, read_ticket
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 TICKET = ("ticket_info",)

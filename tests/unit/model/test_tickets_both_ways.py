@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediator.errors import NotATicket
-from mediator.model import ticket_tree
-from mediator.model.kinds import ANY, EMPTY
-from mediator.model.tickets import Ticket, read_ticket
+from mediator.model import xml
+from mediator.model.policy import ANY, EMPTY
+from mediator.model.ticket import Ticket, read_ticket
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples").rglob("*.xml"))
 ROOTS = (ANY, EMPTY)
@@ -26,7 +26,7 @@ def read(body: bytes) -> Ticket | str:
 
 def strictly(body: bytes, monkeypatch: pytest.MonkeyPatch) -> Ticket | str:
     with monkeypatch.context() as patched:
-        patched.setattr(ticket_tree, "SMALL", 0)
+        patched.setattr(xml, "SMALL", 0)
         return read(body)
 
 

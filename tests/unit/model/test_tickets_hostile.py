@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediator.errors import NotATicket
-from mediator.model import ticket_target
-from mediator.model.kinds import ANY
-from mediator.model.tickets import Ticket, read_ticket
+from mediator.model import xml
+from mediator.model.policy import ANY
+from mediator.model.ticket import Ticket, read_ticket
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 HOSTILE = SAMPLES / "hostile"
@@ -158,9 +158,9 @@ def test_excess_is_refused(body: bytes, sentence: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        nested(ticket_target.MAX_DEPTH),
-        listed(ticket_target.MAX_ELEMENTS - 1),
-        named(ticket_target.MAX_NAMES - 1),
+        nested(xml.MAX_DEPTH),
+        listed(xml.MAX_ELEMENTS - 1),
+        named(xml.MAX_NAMES - 1),
         b"<a>" + b"x" * 20_000_000 + b"</a>",
         b"<a>" + b"<b>&lt;x</b>\n" * 200_000 + b"</a>",
     ],
@@ -194,7 +194,7 @@ import re, sys
 from pathlib import Path
 from lxml import etree
 from mediator.errors import NotATicket
-from mediator.model.tickets import read_ticket
+from mediator.model.ticket import read_ticket
 
 def peak():  # KiB; getrusage would start with the peak of the parent
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

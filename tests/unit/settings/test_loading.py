@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mediator.errors import SettingsError
-from mediator.settings.loading import load
+from mediator.settings.load import load
 
 
 @pytest.fixture

@@ -10,9 +10,17 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from mediator.model.policies import Retry
-from mediator.settings.store_url import postgresql_url
-from mediator.settings.tree import Auth, LogFormat, LogLevel, Role, Settings, SigningKey, Store
+from mediator.model.policy import Retry
+from mediator.settings.schema import (
+    Auth,
+    LogFormat,
+    LogLevel,
+    Role,
+    Settings,
+    SigningKey,
+    Store,
+    postgresql_url,
+)
 
 
 def built(**sections: Any) -> Settings:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import sqlite
 
-from mediator.model.deliveries import State
-from mediator.storage.columns import Instant, Json, Sentence, Word
+from mediator.model.delivery import State
+from mediator.storage.tables import Instant, Json, Sentence, Word
 
 DIALECT = sqlite.dialect()
 instants = st.datetimes(timezones=st.just(UTC))

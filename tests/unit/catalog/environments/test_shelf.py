@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.environments.shelf import Shelf
+from mediator.catalog.environments.cache import Shelf
 from mediator.catalog.environments.uv import BuildFailed
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"

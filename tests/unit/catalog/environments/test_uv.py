@@ -9,7 +9,7 @@ import pytest
 
 from mediator.catalog.environments import uv as module
 from mediator.catalog.environments.uv import Uv, without_credentials
-from mediator.settings.tree import Building
+from mediator.settings.schema import Building
 
 ENVIRON = {
     "PATH": "/bin",

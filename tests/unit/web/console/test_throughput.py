@@ -10,9 +10,9 @@ from typing import cast
 
 import pytest
 
-from mediator.model.deliveries import State
-from mediator.storage.port import DeliveryStore
-from mediator.web.console.throughput import STEP, STEPS, Throughput
+from mediator.model.delivery import State
+from mediator.storage.interface import DeliveryStore
+from mediator.web.console.charts import STEP, STEPS, Throughput
 from tests.unit.dispatch.support import Clock
 
 DAY = STEP * STEPS
