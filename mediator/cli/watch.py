@@ -19,7 +19,7 @@ from mediator.cli import options
 from mediator.cli.client import query_of
 from mediator.cli.failures import USAGE, Failure
 from mediator.cli.output import say
-from mediator.cli.trial import Foreground, Passing, Trial, foreground, named
+from mediator.cli.trial import Foreground, PassThrough, Trial, foreground, named
 from mediator.errors import MediatorError
 from mediator.settings.schema import LogLevel
 from mediator.web.request import read_query
@@ -76,30 +76,30 @@ async def _watch(trial: Trial) -> None:
 async def _round(trial: Trial, here: Foreground, changes: _Changes) -> None:
     """One attempt, to its end or until there is something newer; then wait for that."""
     changes.due.clear()
-    passing = Passing()
+    pass_through = PassThrough()
     print(f"── {datetime.now().astimezone():%H:%M:%S} {trial.name} ", flush=True)  # noqa: T201
-    making = asyncio.create_task(_make(trial, here, passing), name="attempt")
+    making = asyncio.create_task(_make(trial, here, pass_through), name="attempt")
     changed = asyncio.create_task(changes.due.wait(), name="changed")
     stopped = asyncio.create_task(here.stopped.wait(), name="stopped")
     await asyncio.wait({making, changed, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    passing.stop.set()
+    pass_through.stop.set()
     await making
-    passing.refuse_unread()
+    pass_through.refuse_unread()
     await asyncio.wait({changed, stopped}, return_when=asyncio.FIRST_COMPLETED)
     for task in (changed, stopped):
         task.cancel()
 
 
-async def _make(trial: Trial, here: Foreground, passing: Passing) -> None:
+async def _make(trial: Trial, here: Foreground, pass_through: PassThrough) -> None:
     """One attempt; what stops it before it begins is told, and may be mended by the next save."""
     try:
         prepared = await trial.prepared()
         run = replace(prepared.run, grace=min(prepared.run.grace, _GRACE))
-        foretold = await replace(prepared, run=run).make(here, passing=passing)
+        report = await replace(prepared, run=run).make(here, pass_through=pass_through)
     except MediatorError as error:
         say(str(error))
     else:
-        say(f"{prepared.script.name}: {foretold.sentence}")
+        say(f"{prepared.script.name}: {report.sentence}")
 
 
 def _directory(trial: Trial) -> ScriptsDirectory:

@@ -203,6 +203,31 @@ class NewDelivery:
         parts = (self.script, self.event, *self.arguments)
         return content_digest(*(p.encode("utf-8", "surrogateescape") for p in parts), self.body)
 
+    def at_first_attempt(self) -> Delivery:
+        """As the store holds it while its first attempt runs."""
+        return Delivery(
+            seq=1,
+            id=self.id,
+            script=self.script,
+            event=self.event,
+            arguments=self.arguments,
+            variables=self.variables,
+            ticket=self.ticket,
+            interactive=self.interactive,
+            state=State.RUNNING,
+            received=self.received,
+            due=None,
+            ended=None,
+            expires=self.expires,
+            key_id=self.key_id,
+            budget_start=self.received,
+            attempts_made=1,
+            failures=0,
+            losses=0,
+            last_error="",
+            trace=self.trace,
+        )
+
 
 def content_digest(*parts: bytes) -> bytes:
     """SHA-256 over parts, each with its length, so that no two lists look alike."""
