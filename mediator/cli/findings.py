@@ -18,9 +18,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from mediator.catalog.environments.builder import NOT_BUILT, with_environments
+from mediator.catalog.files import InvalidScript
 from mediator.catalog.interpreter import python_line
 from mediator.catalog.loader import ScriptsDirectory
-from mediator.catalog.metadata import Unfit
 from mediator.catalog.script import Catalog, Script
 from mediator.cli.prepare import builder_of
 from mediator.cli.trial import named
@@ -218,7 +218,7 @@ def _doubts(script: Script) -> list[Doubt]:
     try:
         data = script.path.read_bytes()
         line = python_line(data)
-    except (OSError, Unfit):  # the catalog has said so
+    except (OSError, InvalidScript):  # the catalog has said so
         return []
     found = list(_line_ends(data))
     if script.policy.runner is RunnerName.KUBERNETES:

@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from mediator import logs
-from mediator.catalog.files import Fingerprint, Settling, fingerprint
+from mediator.catalog.files import Debounce, Fingerprint, fingerprint
 from mediator.catalog.loader import ScriptsDirectory
 from mediator.catalog.script_file import SIDECAR
 from mediator.cli import options
@@ -139,15 +139,15 @@ class _Changes:
     def __init__(self, files: Watched) -> None:
         self.due = asyncio.Event()
         self._files = files
-        self._settling = Settling()
+        self._debounce = Debounce()
         self._before = files.look()  # before anything is run, so that no save is overlooked
-        self._settling.look(self._before)
+        self._debounce.recent(self._before)
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(_LOOK)
             now = await asyncio.to_thread(self._files.look)
-            if not self._settling.look(now) and now != self._before:
+            if not self._debounce.recent(now) and now != self._before:
                 self._before = now
                 self.due.set()

@@ -199,7 +199,7 @@ BARE = """
 import sys
 class Nowhere:
     def find_spec(self, name, *_):
-        if name.partition(".")[0] == "opentelemetry":
+        if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Nowhere())
 from mediator.cli.main import main
