@@ -103,7 +103,7 @@ class Verified:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Message:
+class SignedMessage:
     """A request as the library wants it. Nothing that is signed comes from `url`."""
 
     method: str
@@ -140,11 +140,11 @@ class Verifier:
         idempotency_key = fields["idempotency-key"]
         if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             _malformed("Idempotency-Key must be 1 to 200 visible ASCII characters")
-        message = _Message(method=method, request_target=target, headers=fields)
+        message = SignedMessage(method=method, request_target=target, headers=fields)
         key = self._check(message, now)
         return Verified(key=key, idempotency_key=idempotency_key, digest=digest)
 
-    def _check(self, message: _Message, now: datetime) -> Key:
+    def _check(self, message: SignedMessage, now: datetime) -> Key:
         verifier = RuledVerifier(self._keys, window=self._window, now=now)
         try:
             verifier.verify(message, max_age=None, expect_tag=TAG)
@@ -194,7 +194,7 @@ def sign(
         key_resolver=MappingKeyResolver(public_keys={}, private_keys={key.id: key.secret}),
     )
     signer.sign(
-        _Message(method=method, request_target=target, headers=headers),
+        SignedMessage(method=method, request_target=target, headers=headers),
         key_id=key.id,
         created=now,
         nonce=nonce,
