@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mediator.metrics import Metrics
-from mediator.metrics.keeper import Keeper
+from mediator.metrics.keeper import KeeperMetrics
 from mediator.metrics.labels import Snapshot
 from mediator.model.durations import format_duration
 from mediator.model.policy import ANSWERS, ROOTS, Kind, Policy, StatedPolicy, resolve
@@ -97,7 +97,7 @@ def kind_rows() -> Iterator[tuple[str, ...]]:
 
 def metric_rows() -> Iterator[tuple[str, ...]]:
     """A row for each metric of the daemon and of the keeper, by the name that Prometheus knows."""
-    shown = dict([*_shown(Metrics().registry), *_shown(Keeper().registry)])
+    shown = dict([*_shown(Metrics().registry), *_shown(KeeperMetrics().registry)])
     yield from (shown[name] for name in sorted(shown))
 
 

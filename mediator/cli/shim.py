@@ -33,7 +33,7 @@ from mediator.keeper.protocol import PodError, PodFile
 from mediator.keeper.sync import Report, Wanted, each_pod
 from mediator.keeper.watch import Watch, Watching
 from mediator.kube.client import Cluster, api_client
-from mediator.metrics.keeper import Keeper
+from mediator.metrics.keeper import KeeperMetrics
 from mediator.model.policy import Kind
 from mediator.settings.schema import Settings, Shim
 
@@ -313,7 +313,7 @@ def watch(*, metrics_port: MetricsPort = None, config: options.Config = None) ->
 
 
 async def _watch(cluster: Cluster, watching: Watching, *, host: str, port: int | None) -> None:
-    counted, stop = Keeper(), _on_signals()
+    counted, stop = KeeperMetrics(), _on_signals()
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(api_client(cluster))
         watch = Watch(api=api, settings=watching, counted=counted, clock=SystemClock())

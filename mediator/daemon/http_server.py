@@ -31,7 +31,7 @@ _HANDSHAKE = 0.2
 """Seconds for connections that have begun to be complete: a round trip."""
 
 
-class Connection(web.RequestHandler):
+class HttpConnection(web.RequestHandler):
     """One connection of a client."""
 
     __slots__ = ()
@@ -74,7 +74,7 @@ def _sentence(status: int, error: BaseException | None) -> str:
     return "The request cannot be read."
 
 
-class _Server(web.Server):
+class _HttpServer(web.Server):
     """Knows which connections have not asked for anything yet."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -82,7 +82,7 @@ class _Server(web.Server):
         self.silent: set[web.RequestHandler] = set()
 
     def __call__(self) -> web.RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return HttpConnection(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
@@ -95,7 +95,7 @@ class _Server(web.Server):
         self.silent.discard(handler)
 
 
-class Runner(web.AppRunner):
+class DrainingRunner(web.AppRunner):
     """Runs an application: every error is a problem document, and its end cuts no request off."""
 
     def __init__(self, app: web.Application, **options: Any) -> None:
@@ -124,7 +124,7 @@ class Runner(web.AppRunner):
 
     @property
     def _silent(self) -> set[web.RequestHandler]:
-        return self.server.silent if isinstance(self.server, _Server) else set()
+        return self.server.silent if isinstance(self.server, _HttpServer) else set()
 
     async def _listen_no_more(self) -> None:
         """Everybody whose connection was complete is answered, also who waits to be accepted."""
@@ -164,7 +164,7 @@ class Runner(web.AppRunner):
                 self._answering -= 1
                 self._changed.set()
 
-        return _Server(counted, request_factory=made.request_factory, **self._kwargs)
+        return _HttpServer(counted, request_factory=made.request_factory, **self._kwargs)
 
 
 LONGEST_TARGET = 128 * 1024
@@ -187,11 +187,11 @@ class Listener:
     key: str
     """the settings key of the port, for errors"""
     idle: float = IDLE
-    _runner: Runner | None = field(default=None, init=False)
+    _runner: DrainingRunner | None = field(default=None, init=False)
 
     async def open(self) -> str:
         """Listen; the URL. Raises `SettingsError` when the address cannot be had."""
-        self._runner = Runner(
+        self._runner = DrainingRunner(
             self.app,
             access_log=None,
             keepalive_timeout=self.idle,

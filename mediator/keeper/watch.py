@@ -33,7 +33,7 @@ from mediator.keeper.protocol import PodError
 from mediator.keeper.sync import Report, Wanted, one_pod
 from mediator.kube.client import describe, library
 from mediator.metrics.keeper import DRIFTED, KEPT, STATES, UNREACHABLE
-from mediator.metrics.keeper import Keeper as Counted
+from mediator.metrics.keeper import KeeperMetrics as Counted
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient

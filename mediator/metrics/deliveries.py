@@ -65,7 +65,7 @@ def code_class(ended: Ended, policy: Policy) -> str:
     return str(code) if code in {0, _TEMPORARY} else "other"
 
 
-class Attempts:
+class AttemptMetrics:
     """What happens to deliveries between their acceptance and their end."""
 
     def __init__(self, registry: CollectorRegistry, names: ScriptNames) -> None:
@@ -206,7 +206,7 @@ _TOKEN = "token"  # noqa: S105 - the word, not a token
 _CRASH = "crash"
 
 
-class Intake:
+class IntakeMetrics:
     """What happens to hand-overs until they are answered."""
 
     def __init__(self, registry: CollectorRegistry, names: ScriptNames) -> None:
@@ -318,7 +318,7 @@ class Intake:
 _SCRIPT = ("script", "calls")
 
 
-class Backlog:
+class BacklogMetrics:
     """The deliveries that there are, and the room for them."""
 
     def __init__(self, registry: CollectorRegistry, names: ScriptNames) -> None:

@@ -12,9 +12,9 @@ from typing import cast
 from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from mediator.metrics.deliveries import Attempts, Backlog, Intake
+from mediator.metrics.deliveries import AttemptMetrics, BacklogMetrics, IntakeMetrics
 from mediator.metrics.labels import ScriptNames
-from mediator.metrics.system import Catalog, Process, Store
+from mediator.metrics.system import CatalogMetrics, ProcessMetrics, StoreMetrics
 
 # A series that says when another began doubles the page and answers no question here.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -26,17 +26,17 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.names = ScriptNames()
-        self.intake = Intake(self.registry, self.names)
+        self.intake = IntakeMetrics(self.registry, self.names)
         """is it taking work"""
-        self.attempts = Attempts(self.registry, self.names)
+        self.attempts = AttemptMetrics(self.registry, self.names)
         """what fails and why, and who is slow"""
-        self.backlog = Backlog(self.registry, self.names)
+        self.backlog = BacklogMetrics(self.registry, self.names)
         """is it keeping up, and was anything lost"""
-        self.catalog = Catalog(self.registry)
+        self.catalog = CatalogMetrics(self.registry)
         """can every script run"""
-        self.store = Store(self.registry)
+        self.store = StoreMetrics(self.registry)
         """will it fill up"""
-        self.process = Process(self.registry)
+        self.process = ProcessMetrics(self.registry)
         """how is the daemon itself"""
 
     def know(self, scripts: Mapping[str, bool]) -> None:

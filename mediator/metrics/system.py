@@ -25,7 +25,7 @@ _OPERATIONS = (
 )  # fmt: skip
 
 
-class Store:
+class StoreMetrics:
     """How the store is."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -68,7 +68,7 @@ class Store:
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-class Process:
+class ProcessMetrics:
     """The daemon. `process_*` and `python_*` have the names that every Python program gives."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -103,7 +103,7 @@ PARENTS = ("starting", "ready", "failed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
+class ShownScript:
     """What is shown of one script."""
 
     ready: bool
@@ -111,7 +111,7 @@ class Shown:
     """seconds, by its policy"""
 
 
-class Catalog:
+class CatalogMetrics:
     """The scripts that there are."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -171,7 +171,7 @@ class Catalog:
         """Who tells how many warm parents are in this state."""
         self._parents.labels(state).set_function(count)
 
-    def show(self, scripts: Mapping[str, Shown]) -> None:
+    def show(self, scripts: Mapping[str, ShownScript]) -> None:
         """The scripts as they are now."""
         for ready in (True, False):
             count = sum(script.ready is ready for script in scripts.values())

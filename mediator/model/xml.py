@@ -208,7 +208,7 @@ def _read_strictly(body: bytes, target: ParserTarget) -> Document:
 
 
 def _place(body: bytes, exceeded: LimitExceeded, fed: int) -> tuple[int, int]:
-    """Line and column (0: unknown) of what `exceeded` tells of, at most `fed` bytes into the body."""
+    """Line and column (0: unknown) of what was exceeded, at most `fed` bytes into the body."""
     at = body.find(b"<!DOCTYPE", 0, fed)
     if at < 0 or "DOCTYPE" not in str(exceeded):
         return body.count(b"\n", 0, fed) + 1, 0

@@ -9,7 +9,7 @@ from functools import cached_property
 from aiohttp import web
 
 from mediator.errors import StoreUnavailable
-from mediator.metrics.system import Shown
+from mediator.metrics.system import ShownScript
 from mediator.model.delivery import Census
 from mediator.web.backpressure import Remembered
 from mediator.web.services import SERVICES, Check, Services
@@ -126,7 +126,7 @@ class Scrape:
     def _scripts(self) -> None:
         scripts = self._services.scripts.catalog.scripts
         shown = {
-            name: Shown(ready=script.ready, timeout=script.policy.timeout.total_seconds())
+            name: ShownScript(ready=script.ready, timeout=script.policy.timeout.total_seconds())
             for name, script in scripts.items()
         }
         self._services.metrics.catalog.show(shown)

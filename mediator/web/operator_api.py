@@ -36,7 +36,7 @@ from mediator.web.schemas import (
 )
 from mediator.web.services import SERVICES, Holder, Services
 from mediator.web.sse import CONTENT_TYPE as _STREAM
-from mediator.web.sse import Following, stream
+from mediator.web.sse import DeliveryEvents, stream
 from mediator.web.tokens import require
 
 _log = structlog.get_logger()
@@ -255,7 +255,7 @@ async def show_output(request: web.Request) -> web.StreamResponse:
     attempt = attempt_of(delivery, asked)
     if follow:
         first = 1 if attempt is None else attempt.number
-        return await stream(request, Following(services, delivery.id, first=first).events())
+        return await stream(request, DeliveryEvents(services, delivery.id, first=first).events())
     live = None if attempt is None else services.live.find(delivery.id, attempt.number)
     shown = output_document(delivery, attempt, live)
     if "text/plain" in request.headers.get("Accept", ""):

@@ -22,11 +22,11 @@ from mediator.model.policy import Kind
 from mediator.storage.interface import Search
 
 
-class _Document(BaseModel):
+class _ApiDocument(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
 
-class AttemptDocument(_Document):
+class AttemptDocument(_ApiDocument):
     """One run of the script."""
 
     number: int
@@ -49,7 +49,7 @@ class AttemptDocument(_Document):
     stderr_bytes: int | None = None
 
 
-class TicketDocument(_Document):
+class TicketDocument(_ApiDocument):
     """What is remembered of the ticket."""
 
     id: str | None
@@ -59,7 +59,7 @@ class TicketDocument(_Document):
     requester: str | None
 
 
-class DeliveryDocument(_Document):
+class DeliveryDocument(_ApiDocument):
     """One ticket, event and arguments handed over for one script."""
 
     id: str
@@ -84,7 +84,7 @@ class DeliveryDocument(_Document):
     attempts: list[AttemptDocument]
 
 
-class DeliveryList(_Document):
+class DeliveryList(_ApiDocument):
     """A page of deliveries, newest first."""
 
     items: list[DeliveryDocument]
@@ -92,7 +92,7 @@ class DeliveryList(_Document):
     """Pass it as `after` for the next page; null on the last one."""
 
 
-class OutputDocument(_Document):
+class OutputDocument(_ApiDocument):
     """What one attempt has written."""
 
     delivery: str
@@ -110,7 +110,7 @@ class OutputDocument(_Document):
     stderr_bytes: int
 
 
-class AcceptedDocument(_Document):
+class AcceptedDocument(_ApiDocument):
     """A delivery that is on disk."""
 
     delivery: str
@@ -121,13 +121,13 @@ class AcceptedDocument(_Document):
     """The file name of the script."""
 
 
-class EventDocument(_Document):
+class EventDocument(_ApiDocument):
     """The deliveries of an event, all of them on disk; none where no route matches."""
 
     deliveries: list[AcceptedDocument]
 
 
-class ScriptDocument(_Document):
+class ScriptDocument(_ApiDocument):
     """A script and how it is run."""
 
     name: str
@@ -146,7 +146,7 @@ class ScriptDocument(_Document):
     """Of the whole file; empty when it could not be read."""
 
 
-class ScriptList(_Document):
+class ScriptList(_ApiDocument):
     """All scripts."""
 
     items: list[ScriptDocument]
@@ -156,14 +156,14 @@ class ScriptList(_Document):
     """Oddities of the scripts directory that stop no script."""
 
 
-class SlotsDocument(_Document):
+class SlotsDocument(_ApiDocument):
     """How many attempts run in this mediator, and may."""
 
     running: int
     slots: int
 
 
-class RecentDocument(_Document):
+class RecentDocument(_ApiDocument):
     """What happened in this mediator lately."""
 
     seconds: float
@@ -176,7 +176,7 @@ class RecentDocument(_Document):
     """Those of them that did not succeed."""
 
 
-class LastDeadDocument(_Document):
+class LastDeadDocument(_ApiDocument):
     """The last delivery of a script that died."""
 
     delivery: str
@@ -184,7 +184,7 @@ class LastDeadDocument(_Document):
     reason: str
 
 
-class KeyDocument(_Document):
+class KeyDocument(_ApiDocument):
     """A key that hand-overs are signed with."""
 
     key: str
@@ -193,7 +193,7 @@ class KeyDocument(_Document):
     """Scripts it may hand over to; null when it is all."""
 
 
-class ScriptStatusDocument(_Document):
+class ScriptStatusDocument(_ApiDocument):
     """A script at a glance."""
 
     name: str
@@ -208,7 +208,7 @@ class ScriptStatusDocument(_Document):
     """Null when none of the newest dead deliveries is its."""
 
 
-class StatusDocument(_Document):
+class StatusDocument(_ApiDocument):
     """The mediator at a glance. Null is what only the store knows, while it is away."""
 
     version: str
@@ -231,7 +231,7 @@ class StatusDocument(_Document):
     scripts: list[ScriptStatusDocument]
 
 
-class Problem(_Document):
+class Problem(_ApiDocument):
     """An error, as RFC 9457 wants it."""
 
     title: str

@@ -27,7 +27,7 @@ Check = Callable[[], Awaitable[str]]
 """Looks at one part; returns what is wrong with it, or nothing."""
 
 
-class Scripts(Protocol):
+class CurrentCatalog(Protocol):
     """Where the current catalog is found."""
 
     @property
@@ -50,7 +50,7 @@ class Services:
     """Everything a handler may use."""
 
     store: DeliveryStore
-    scripts: Scripts
+    scripts: CurrentCatalog
     verifier: Verifier
     holders: tuple[Holder, ...]
     metrics: Metrics

@@ -76,7 +76,7 @@ _decoder = codecs.getincrementaldecoder("utf-8")
 
 
 @dataclass(kw_only=True, slots=True)
-class _Place:
+class _AttemptProgress:
     """How much of one attempt has been told."""
 
     number: int
@@ -114,13 +114,13 @@ class _Place:
             yield from self.text(stream, kept, final=True)
 
 
-class Following:
+class DeliveryEvents:
     """Follows one delivery from one of its attempts on."""
 
     def __init__(self, services: Services, delivery_id: str, *, first: int) -> None:
         self._services = services
         self._id = delivery_id
-        self._place = _Place(number=first)
+        self._place = _AttemptProgress(number=first)
 
     async def events(self) -> AsyncGenerator[Event | None]:
         """Until it has ended or the mediator goes down; None is a sign of life.
@@ -169,7 +169,7 @@ class Following:
 
     def _attempt(self, attempt: Attempt) -> Iterator[Event]:
         if attempt.number > self._place.number:
-            self._place = _Place(number=attempt.number)
+            self._place = _AttemptProgress(number=attempt.number)
         place = self._place
         if not place.begun:
             place.begun = True
@@ -179,7 +179,7 @@ class Following:
         if attempt.outcome is not None:
             yield from place.rest(attempt)
             yield self._tell(attempt, ended=True)
-            self._place = _Place(number=attempt.number + 1)
+            self._place = _AttemptProgress(number=attempt.number + 1)
 
     def _tell(self, attempt: Attempt, *, ended: bool) -> Event:
         told = attempt_document(attempt).model_dump(mode="json")

@@ -10,7 +10,7 @@ from mediator.web import signed_request
 from mediator.web.console import rendering, scripts, sign_in, views
 from mediator.web.console.auth import ROOT, Throttle, add_headers, guard, redirect
 from mediator.web.console.charts import THROUGHPUT, Throughput
-from mediator.web.console.rendering import CHANGES, Changes, follow_changes, page, show_asset
+from mediator.web.console.rendering import CHANGES, ChangeFeed, follow_changes, page, show_asset
 from mediator.web.console.views import EVENTS
 from mediator.web.middleware import Handler
 from mediator.web.services import SERVICES, Services
@@ -85,7 +85,7 @@ def make_console(services: Services) -> web.Application:
     """The console alone, with paths as below `/console`."""
     app = web.Application(middlewares=[rendering.errors_as_pages, guard])
     app[SERVICES] = services
-    app[CHANGES] = Changes(services)
+    app[CHANGES] = ChangeFeed(services)
     app[THROUGHPUT] = Throughput(services.store, services.clock)
     app[sign_in.THROTTLE] = Throttle()
     app.on_response_prepare.append(add_headers)

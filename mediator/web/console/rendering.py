@@ -283,7 +283,7 @@ BEAT = 10
 """Looks without a change after which a sign of life is sent."""
 
 
-class Changes:
+class ChangeFeed:
     """The pulse of the store and the catalog."""
 
     def __init__(self, services: Services) -> None:
@@ -330,7 +330,7 @@ class Changes:
             pass
 
 
-CHANGES = web.AppKey("changes", Changes)
+CHANGES = web.AppKey("changes", ChangeFeed)
 
 
 async def follow_changes(request: web.Request) -> web.StreamResponse:

@@ -27,7 +27,7 @@ from mediator.web.health import unready
 from mediator.web.operator_api import attempt_of, number_of, output_document
 from mediator.web.schemas import read_search
 from mediator.web.services import SERVICES, Services
-from mediator.web.sse import Following, stream
+from mediator.web.sse import DeliveryEvents, stream
 
 MOST_XML = 64 * 1024
 """Bytes of a ticket that are on its page; a link leads to the whole."""
@@ -91,7 +91,7 @@ async def follow_output(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     delivery = await services.store.find(request.match_info["id"])
     first = number_of(request) or 1
-    return await stream(request, Following(services, delivery.id, first=first).events())
+    return await stream(request, DeliveryEvents(services, delivery.id, first=first).events())
 
 
 async def download_ticket(request: web.Request) -> web.Response:
@@ -167,7 +167,7 @@ MOST_TEXT = 32 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stream:
+class StreamView:
     """What an attempt wrote to one stream."""
 
     name: str
@@ -179,11 +179,11 @@ class Stream:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
+class AttemptView:
     """One attempt."""
 
     attempt: Attempt
-    streams: tuple[Stream, ...]
+    streams: tuple[StreamView, ...]
     """empty where they are left to a link"""
     latest: bool
     length: timedelta
@@ -196,11 +196,11 @@ class Shown:
         return "running" if outcome is None else outcome.value.replace("_", " ")
 
 
-def shown(delivery: Delivery, live: LiveOutputs, *, now: datetime) -> list[Shown]:
+def shown(delivery: Delivery, live: LiveOutputs, *, now: datetime) -> list[AttemptView]:
     """Every attempt, the latest first."""
     latest_first = delivery.attempts[::-1]
     return [
-        Shown(
+        AttemptView(
             attempt=attempt,
             streams=_streams(delivery, attempt, live) if position < MOST_SHOWN else (),
             latest=position == 0,
@@ -210,10 +210,10 @@ def shown(delivery: Delivery, live: LiveOutputs, *, now: datetime) -> list[Shown
     ]
 
 
-def _streams(delivery: Delivery, attempt: Attempt, live: LiveOutputs) -> tuple[Stream, ...]:
+def _streams(delivery: Delivery, attempt: Attempt, live: LiveOutputs) -> tuple[StreamView, ...]:
     document = output_document(delivery, attempt, live.find(delivery.id, attempt.number))
     return tuple(
-        Stream(name=name, text=text[-MOST_TEXT:], size=size, cut=len(text) > MOST_TEXT)
+        StreamView(name=name, text=text[-MOST_TEXT:], size=size, cut=len(text) > MOST_TEXT)
         for name, text, size in (
             ("stdout", document.stdout, document.stdout_bytes),
             ("stderr", document.stderr, document.stderr_bytes),
@@ -313,7 +313,7 @@ async def show_deliveries(request: web.Request) -> web.Response:
     pulse, wrong, status = await pulse_of(request), "", 200
     services = request.app[SERVICES]
     given = MultiDict((key, value.strip()) for key, value in request.query.items() if value.strip())
-    found = Found(items=[], after=None)
+    found = DeliveryPage(items=[], after=None)
     try:
         wanted = read_search(given, now=services.clock.now())
         found = await browse(services.store, wanted)
@@ -355,7 +355,7 @@ _MARGIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class DeliveryPage:
     """One page of deliveries."""
 
     items: list[Delivery]
@@ -367,7 +367,7 @@ class Found:
 
 async def browse(
     store: DeliveryStore, wanted: Search, *, timer: Callable[[], float] = monotonic
-) -> Found:
+) -> DeliveryPage:
     """The next page of what is wanted, or as much of it as time allows."""
     began, limit = timer(), wanted.limit
     top, bottom = await _ends(store, wanted)
@@ -379,12 +379,12 @@ async def browse(
         more = limit + 1 - len(items)
         items += await store.search(replace(wanted, limit=more, after=top, floor=floor))
         if len(items) > limit:
-            return Found(items=items[:limit], after=items[limit - 1].seq)
+            return DeliveryPage(items=items[:limit], after=items[limit - 1].seq)
         top, now = floor, timer()
         if top > bottom and now - began > BUDGET:
-            return Found(items=items, after=top, reached=await _time_at(store, top))
+            return DeliveryPage(items=items, after=top, reached=await _time_at(store, top))
         length = length * 2 if now - looked < _QUICK else max(length // 2, FIRST_STRETCH)
-    return Found(items=items, after=None)
+    return DeliveryPage(items=items, after=None)
 
 
 async def _ends(store: DeliveryStore, wanted: Search) -> tuple[int, int]:

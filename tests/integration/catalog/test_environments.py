@@ -27,7 +27,8 @@ from mediator.catalog.metadata import Requirements
 from mediator.catalog.script import Catalog, EnvironmentState, Script
 from mediator.metrics import Metrics
 from mediator.settings.schema import Settings
-from tests.support.catalog import Live, builder_of, live, put, settings_in
+from tests.support.catalog import builder_of, live, put, settings_in
+from tests.support.metrics import sample
 from tests.support.waiting import eventually
 from tests.support.wheels import make_wheel
 
@@ -67,13 +68,6 @@ def builder(settings: Settings) -> Builder:
 
 def load(settings: Settings) -> Catalog:
     return ScriptsDirectory(settings=settings).load()
-
-
-def builds(there: Live, result: str) -> float | None:
-    """Builds that ended so, by the metrics page."""
-    return there.metrics.registry.get_sample_value(
-        "mediator_environment_builds_total", {"result": result}
-    )
 
 
 def run(script: Script, *arguments: str) -> object:
@@ -117,7 +111,7 @@ async def test_a_script_is_not_ready_while_its_environment_is_built_and_then_is(
         assert script.environment is EnvironmentState.BUILDING
         await there.until_ready("a.py")
         assert there.told[-1].mended == ("a.py",)
-        assert builds(there, "ok") == 1
+        assert sample(there.metrics, "mediator_environment_builds_total", result="ok") == 1
     async with live(tmp_path, environments={"wheels": [wheels]}) as again:
         script = again.script("a.py")
         assert script is not None
@@ -158,7 +152,7 @@ async def test_a_failure_is_said_in_the_words_of_uv_and_a_new_version_tried_at_o
         )
         assert script.problem.endswith("unsatisfiable.")
         assert script.environment is EnvironmentState.FAILED
-        assert builds(there, "failed") == 1
+        assert sample(there.metrics, "mediator_environment_builds_total", result="failed") == 1
         put(scripts, "a.py", stating("tiny>=2"))
         await there.until_ready("a.py")
 

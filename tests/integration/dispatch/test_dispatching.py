@@ -13,6 +13,7 @@ from mediator.model.delivery import Ended, Outcome
 from mediator.runners.port import Run
 from tests.integration.dispatch.support import FAILED, OK, House
 from tests.integration.storage.support import ticket
+from tests.support.metrics import sample
 from tests.unit.dispatch.support import NOW, Scripts, script
 
 HOUR = timedelta(hours=1)
@@ -180,7 +181,8 @@ async def test_an_operator_stops_a_running_attempt(house: House) -> None:
     await house.store.cancel(delivery_id, now=NOW, reason="cancelled by ops")
     found = await house.until_state(delivery_id, "cancelled")
     assert (found.last_error, found.failures) == ("cancelled by ops", 0)
-    assert house.metrics.attempts._ended.labels("a.py", "trigger", "cancelled")._value.get() == 1
+    labels = {"script": "a.py", "calls": "trigger", "state": "cancelled"}
+    assert sample(house.metrics, "mediator_deliveries_ended_total", **labels) == 1
 
 
 class Interrupted(Exception):

@@ -20,6 +20,7 @@ from mediator.storage.measured import MeasuredStore
 from mediator.storage.store import SqliteStore
 from tests.integration.dispatch.support import FaultyStore
 from tests.integration.storage.support import DEAD, Desk
+from tests.support.metrics import sample
 from tests.support.waiting import eventually
 from tests.unit.dispatch.support import NOW, Clock
 
@@ -79,7 +80,7 @@ async def test_each_state_is_kept_for_its_time(desk: Desk) -> None:
         done = cleaner(desk)
         await done.clean()
         assert await left(desk) == {waiting, *(ids[s] for s in ids if s not in gone)}
-    assert done.metrics.attempts.removed.labels("dead")._value.get() == 1
+    assert sample(done.metrics, "mediator_deliveries_removed_total", state="dead") == 1
 
 
 async def test_zero_is_for_ever(desk: Desk) -> None:
@@ -119,4 +120,4 @@ async def test_a_store_that_is_away_is_tried_again(desk: Desk) -> None:
         await eventually(lambda: asyncio.sleep(0, store.refused["remove"] >= 2))
         store.away.clear()
         await eventually(lambda: left(desk), until=lambda ids: not ids)
-    assert made.metrics.store.errors._value.get() >= 2
+    assert sample(made.metrics, "mediator_store_errors_total") >= 2

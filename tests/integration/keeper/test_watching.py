@@ -20,7 +20,7 @@ from mediator.keeper.protocol import PodFile
 from mediator.keeper.sync import Wanted
 from mediator.keeper.watch import Watch, Watching
 from mediator.kube.client import Cluster, api_client
-from mediator.metrics.keeper import Keeper
+from mediator.metrics.keeper import KeeperMetrics
 from tests.support.api_server import ApiServer, api_server
 from tests.support.waiting import eventually
 
@@ -67,8 +67,8 @@ async def watching(
     *,
     check_every: float = 3600,
     selection: Selection = SELECTION,
-) -> AsyncIterator[Keeper]:
-    counted = Keeper()
+) -> AsyncIterator[KeeperMetrics]:
+    counted = KeeperMetrics()
     settings = Watching(selection=selection, wanted=files, check_every=check_every)
     async with api_server(server):
         cluster = Cluster(kubeconfig=server.kubeconfig(directory), context=None, namespace="tos")
@@ -83,7 +83,7 @@ async def watching(
 
 
 async def reaches(
-    counted: Keeper,
+    counted: KeeperMetrics,
     name: str,
     *,
     until: Callable[[float], bool] = lambda value: value >= 1,
@@ -187,7 +187,7 @@ async def test_pods_that_are_not_there_and_containers_that_are_not_in_them_are_t
 
 
 async def test_the_page_shows_metrics_and_whether_pods_are_watched() -> None:
-    counted = Keeper()
+    counted = KeeperMetrics()
     async with served(counted, host="127.0.0.1", port=0) as port, aiohttp.ClientSession() as client:
         url = f"http://127.0.0.1:{port}"
         async with client.get(f"{url}/readyz") as answer:
@@ -200,7 +200,7 @@ async def test_the_page_shows_metrics_and_whether_pods_are_watched() -> None:
 
 
 async def test_a_port_that_is_taken_is_told() -> None:
-    async with served(Keeper(), host="127.0.0.1", port=0) as port:
+    async with served(KeeperMetrics(), host="127.0.0.1", port=0) as port:
         with pytest.raises(SettingsError, match=rf"cannot listen on 127\.0\.0\.1 port {port}"):
-            async with served(Keeper(), host="127.0.0.1", port=port):
+            async with served(KeeperMetrics(), host="127.0.0.1", port=port):
                 pass

@@ -8,7 +8,7 @@ from typing import cast
 
 from mediator.model.delivery import Delivery, State
 from mediator.storage.interface import DeliveryStore, Search
-from mediator.web.console.views import BUDGET, FIRST_STRETCH, Found, browse
+from mediator.web.console.views import BUDGET, FIRST_STRETCH, DeliveryPage, browse
 from tests.unit.dispatch.support import NOW, delivery
 
 MINUTE = timedelta(minutes=1)
@@ -54,12 +54,12 @@ class Shelf:
         return self.time
 
 
-async def look(shelf: Shelf, **wanted: object) -> Found:
+async def look(shelf: Shelf, **wanted: object) -> DeliveryPage:
     search = Search(**{"limit": 5, **wanted})  # type: ignore[arg-type]
     return await browse(cast("DeliveryStore", shelf), search, timer=shelf.timer)
 
 
-def seqs(found: Found) -> list[int]:
+def seqs(found: DeliveryPage) -> list[int]:
     return [item.seq for item in found.items]
 
 
@@ -80,7 +80,7 @@ async def test_a_page_that_is_just_full_is_the_last() -> None:
 
 
 async def test_an_empty_store_has_nothing() -> None:
-    assert await look(Shelf(0)) == Found(items=[], after=None)
+    assert await look(Shelf(0)) == DeliveryPage(items=[], after=None)
 
 
 async def test_what_is_rare_is_found_stretch_by_stretch() -> None:
