@@ -10,7 +10,6 @@ import typer
 from mediator import logs
 from mediator.catalog.script import Script
 from mediator.cli import options
-from mediator.cli.client import query_of
 from mediator.cli.output import AsJson, say, show_json
 from mediator.cli.trial import DryRunReport, PassThrough, Trial, foreground
 from mediator.settings.schema import LogLevel
@@ -41,7 +40,7 @@ def run(
     """
     loaded = options.settings(config)
     logs.configure(level=LogLevel.ERROR, as_json=False)
-    call = read_query(query_of(event, variables, arguments))
+    call = read_query(options.query_of(event, variables, arguments))
     trial = Trial(settings=loaded, name=script, call=call, ticket=ticket)
     found, report = asyncio.run(_make(trial, live=not as_json))
     if as_json:

@@ -22,8 +22,8 @@ from pathlib import Path
 from mediator.catalog.environments.builder import equipped
 from mediator.catalog.loader import ScriptsDirectory
 from mediator.catalog.script import Catalog, Script
-from mediator.cli.client import read_ticket_file
 from mediator.cli.failures import FAILED
+from mediator.cli.options import read_ticket_file
 from mediator.cli.prepare import builder_of
 from mediator.clock import SystemClock
 from mediator.dispatch.attempt import checked, described

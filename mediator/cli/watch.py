@@ -16,7 +16,6 @@ from mediator.catalog.files import Debounce, Fingerprint, fingerprint
 from mediator.catalog.loader import ScriptsDirectory
 from mediator.catalog.script_file import SIDECAR
 from mediator.cli import options
-from mediator.cli.client import query_of
 from mediator.cli.failures import USAGE, Failure
 from mediator.cli.output import say
 from mediator.cli.trial import Foreground, PassThrough, Trial, foreground, named
@@ -53,7 +52,7 @@ def watch(
         raise Failure(sentence, exit_code=USAGE)
     loaded = options.settings(config)
     logs.configure(level=LogLevel.ERROR, as_json=False)
-    call = read_query(query_of(event, variables, arguments))
+    call = read_query(options.query_of(event, variables, arguments))
     asyncio.run(_watch(Trial(settings=loaded, name=script, call=call, ticket=ticket)))
     raise typer.Exit(_INTERRUPTED)
 
