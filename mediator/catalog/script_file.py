@@ -34,7 +34,8 @@ from mediator.catalog.metadata import (
 )
 from mediator.model.answers import problem_of_answer
 from mediator.model.policy import Policy, RunnerName, StatedPolicy, resolve
-from mediator.settings.schema import Kubernetes, Settings
+from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.schema import Settings
 
 SIDECAR = ".toml"
 _DATA = frozenset({".cfg", ".conf", ".csv", ".ini", ".json", ".md", ".rst", ".txt", ".xml"}) | {

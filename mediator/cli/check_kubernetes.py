@@ -30,7 +30,8 @@ from mediator.keeper.rights import KEEPER_RIGHTS, OPTIONAL
 from mediator.kube.client import Cluster, api_client, describe, library
 from mediator.model.policy import RunnerName
 from mediator.runners.kubernetes.rights import JOB_RIGHTS
-from mediator.settings.schema import Kubernetes, Settings, Shim
+from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.schema import Settings, Shim
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient

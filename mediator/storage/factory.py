@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from mediator.errors import SettingsError, StoreUnavailable
-from mediator.settings.schema import Store, postgresql_url
+from mediator.settings.schema import Store
 from mediator.settings.secrets import read_password
+from mediator.settings.store_url import postgresql_url
 from mediator.storage import schema, sqlite
 from mediator.storage.interface import DeliveryStore
 from mediator.storage.sqlite import SqliteDatabase

@@ -17,7 +17,7 @@ from uv import find_uv_bin
 
 from mediator.catalog.files import Fingerprint, fingerprint
 from mediator.catalog.metadata import Requirements
-from mediator.settings.schema import Building
+from mediator.settings.schema import EnvironmentSettings
 
 _PASSED = ("HOME", "PATH", "LANG", "TZ", "TMPDIR", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -53,7 +53,7 @@ class BuildFailed(Exception):
 class Uv:
     """uv, set up by the settings."""
 
-    settings: Building
+    settings: EnvironmentSettings
     environ: Mapping[str, str]
     """the daemon's environment; little of it is passed on"""
 

@@ -41,7 +41,7 @@ from mediator.runners.kubernetes.status import (
 from mediator.runners.outcome import Stopped
 from mediator.runners.output import BoundedOutput
 from mediator.runners.port import LeftRunning, Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 
 T = TypeVar("T")
 _TOO_LATE = frozenset({404, 409, 422})

@@ -13,7 +13,7 @@ from typing import Any
 
 from mediator.model.policy import EnvironmentSource, Limits, Pod, PodVolume
 from mediator.runners.port import Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 
 MOST = 1024 * 1024
 """Bytes a Secret can hold (https://kubernetes.io/docs/concepts/configuration/secret/)."""

@@ -24,7 +24,7 @@ from mediator.runners.kubernetes.rights import missing_rights
 from mediator.runners.kubernetes.status import Sights
 from mediator.runners.kubernetes.watching import Watch
 from mediator.runners.port import LeftRunning, Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 
 _log = structlog.get_logger()
 _NOT_FOUND = 404

@@ -14,7 +14,7 @@ from mediator.model.policy import Limits, Pod
 from mediator.runners.kubernetes.calls import Calls, status_of
 from mediator.runners.kubernetes.manifests import Manifest
 from mediator.runners.port import Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 from tests.integration.runners.support import DEADLINE, Scripts
 from tests.support.waiting import eventually
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mediator.catalog.environments.uv import Uv, reason_in, without_credentials
-from mediator.settings.schema import Building
+from mediator.settings.schema import EnvironmentSettings
 
 ENVIRON = {
     "PATH": "/bin",
@@ -28,7 +28,7 @@ ENVIRON = {
 
 
 def uv(environ: dict[str, str] | None = None, **settings: Any) -> Uv:
-    made = Building.model_validate({"directory": "/state", **settings})
+    made = EnvironmentSettings.model_validate({"directory": "/state", **settings})
     return Uv(settings=made, environ=environ or {})
 
 
@@ -100,6 +100,8 @@ def test_credentials_are_left_out_and_nothing_else() -> None:
 
 
 def test_paths_are_taken_from_the_settings_file() -> None:
-    anchored = Building.model_validate({"wheels": ["wheels"]}).anchored(Path("/etc/mediator"))
+    anchored = EnvironmentSettings.model_validate({"wheels": ["wheels"]}).anchored(
+        Path("/etc/mediator")
+    )
     assert anchored.directory == Path("/etc/mediator/state/environments")
     assert anchored.wheels == (Path("/etc/mediator/wheels"),)
