@@ -15,6 +15,7 @@ from mediator.catalog.files import QUIET
 from mediator.catalog.loader import ScanResult, ScriptLoader, ScriptsDirectory, being_written
 from mediator.catalog.script import Catalog, EnvironmentState, Script
 from mediator.catalog.watcher import DirectoryWatcher
+from mediator.clock import wait_for_event
 from mediator.errors import SettingsError
 from mediator.metrics import Metrics
 
@@ -102,11 +103,8 @@ class LiveScripts:
 
     async def _keep_looking(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(QUIET if self._incomplete else self._watcher.idle):
-                    await self._watcher.due.wait()
-            except TimeoutError:
-                pass
+            longest = QUIET if self._incomplete else self._watcher.idle
+            await wait_for_event(self._watcher.due, seconds=longest)
             self._watcher.due.clear()
             await self._read()
 

@@ -199,7 +199,7 @@ def _script(file: ScriptFile, resolver: InterpreterResolver) -> Script:
 
 def _interpreter(file: ScriptFile, resolver: InterpreterResolver) -> ResolvedInterpreter:
     """Nothing of a broken script, and of one that runs in a cluster: its image starts it."""
-    if file.problem or file.policy.runner is RunnerName.KUBERNETES:
+    if file.problem or file.policy.in_pod:
         return ResolvedInterpreter()
     return resolver.resolve(
         file.beginning,
@@ -217,7 +217,7 @@ def _not_warm(file: ScriptFile, start: ResolvedInterpreter) -> str:
 
 def _in_a_cluster(file: ScriptFile) -> str:
     """What the author of a script that runs in a cluster should know."""
-    if file.policy.runner is not RunnerName.KUBERNETES:
+    if not file.policy.in_pod:
         return ""
     if file.policy.kind.interactive:
         return _SLOW

@@ -33,7 +33,7 @@ from mediator.catalog.metadata import (
     refuse_odd_specifier,
 )
 from mediator.model.answers import problem_of_answer
-from mediator.model.policy import Policy, RunnerName, StatedPolicy, resolve
+from mediator.model.policy import Policy, StatedPolicy, resolve
 from mediator.settings.kubernetes import Kubernetes
 from mediator.settings.schema import Settings
 
@@ -134,7 +134,7 @@ def _policy(settings: Settings, name: str, *stated: StatedPolicy) -> Policy:
 
 def refuse_no_cluster(policy: Policy, settings: Kubernetes) -> None:
     """Raise `InvalidScript` for a script of a cluster which the settings leave out."""
-    if policy.runner is not RunnerName.KUBERNETES:
+    if not policy.in_pod:
         return
     if not settings.enabled:
         raise InvalidScript("its runner is kubernetes; set kubernetes.enabled in the settings.")

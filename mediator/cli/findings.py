@@ -26,7 +26,6 @@ from mediator.catalog.script import Catalog, Script
 from mediator.cli.prepare import builder_of
 from mediator.cli.trial import named
 from mediator.errors import SettingsError
-from mediator.model.policy import RunnerName
 from mediator.settings.schema import Settings, Store
 from mediator.settings.secrets import read_secrets
 from mediator.storage.factory import store_of
@@ -219,7 +218,7 @@ def _defects(script: Script) -> list[Defect]:
     except (OSError, InvalidScript):  # the catalog has said so
         return []
     found = list(_line_ends(data))
-    if script.policy.runner is RunnerName.KUBERNETES:
+    if script.policy.in_pod:
         return found  # its interpreter and what it imports are in an image
     if line is not None:
         program = script.interpreter[0] if script.interpreter else _found(line.program, script)

@@ -32,7 +32,8 @@ from mediator.errors import NotReady
 from mediator.model.delivery import Claim, Delivery, Ended, NewDelivery, Outcome, State, Verdict
 from mediator.model.policy import Policy, RunnerName
 from mediator.runners.port import Run
-from mediator.runners.preforked import WarmRunner
+from mediator.runners.preforked import Parents
+from mediator.runners.process import ProcessRunner
 from mediator.settings.schema import Settings
 from mediator.web.intake import Arrival, Sender, delivery_to
 from mediator.web.request import Call, Preference, refuse_too_large
@@ -66,7 +67,7 @@ class Trial:
         script = await found_script(self.settings, self.name)
         new = await self._handed_over(script)
         claim = Claim(delivery=new.at_first_attempt(), body=new.body, owner="")
-        run = described(claim, script, _here(script.policy), os.environ)
+        run = described(claim, script, _here(script.policy), daemon=os.environ)
         return PreparedTrial(script=script, delivery=claim.delivery, run=run)
 
     async def _handed_over(self, script: Script) -> NewDelivery:
@@ -103,7 +104,7 @@ def named(catalog: Catalog, name: str) -> Script:
 
 def _here(policy: Policy) -> Policy:
     """What is tried out runs on this machine, also what is to run in a cluster."""
-    if policy.runner is not RunnerName.KUBERNETES:
+    if not policy.in_pod:
         return policy
     return policy.model_copy(update={"runner": RunnerName.PROCESS})
 
@@ -156,10 +157,11 @@ class PassThrough:
 async def foreground() -> AsyncIterator[Foreground]:
     """Make attempts, in directories that are gone afterwards. Raises `SettingsError`."""
     with tempfile.TemporaryDirectory(prefix="mediator-run-") as directory:
-        runner = WarmRunner(Path(directory))
+        parents = Parents()
+        runner = ProcessRunner(Path(directory), parents=parents)
         await runner.start()
         try:
-            yield Foreground(runner)
+            yield Foreground(runner, parents)
         finally:
             await runner.close()
 
@@ -170,10 +172,11 @@ class Foreground:
     The first Ctrl-C ends the running script as a time-out would, the second kills it.
     """
 
-    def __init__(self, runner: WarmRunner) -> None:
+    def __init__(self, runner: ProcessRunner, parents: Parents) -> None:
         self.stopped = asyncio.Event()
         """the person wants no more"""
         self._runner = runner
+        self._parents = parents
         self._stopped_by: signal.Signals | None = None
         self._stops: set[asyncio.Event] = set()
         self._killing: asyncio.Task[None] | None = None
@@ -187,7 +190,7 @@ class Foreground:
         if self.stopped.is_set():
             stop.set()
         self._stops.add(stop)
-        await self._runner.warm_up(run)  # so that it runs as it does in a mediator
+        await self._parents.prepare(run)  # so that it runs as it does in a mediator
         started = time.monotonic()
         try:
             ended = await self._runner.run(replace(run, limits=limits), stop=stop)

@@ -31,6 +31,7 @@ from mediator.catalog.environments.uv import (
 )
 from mediator.catalog.metadata import Requirements
 from mediator.catalog.script import Catalog, EnvironmentState, Script
+from mediator.clock import wait_for_event
 from mediator.metrics import Metrics
 
 NOT_BUILT = "its environment is not built yet; `mediator prepare` builds it, and so does serve."
@@ -166,6 +167,10 @@ class EnvironmentStatus:
     """set: try again now"""
     task: asyncio.Task[None] | None = None
 
+    async def pause(self, seconds: float) -> None:
+        """Until the next try, or until it may succeed now."""
+        await wait_for_event(self.again, seconds=seconds)
+
 
 class Environments:
     """Builds what is required, tries again what failed, and removes what nobody needs any more."""
@@ -272,7 +277,7 @@ class Environments:
             retry=retry_if_exception_type(BuildFailed),
             wait=self._wait,
             before_sleep=lambda call: self._log_failure(status, call),
-            sleep=lambda seconds: _pause(status.again, seconds),
+            sleep=status.pause,
         )
         try:
             await trying(self._try, status)
@@ -323,15 +328,6 @@ class Environments:
         packages = status.resolved is not None
         what = "its environment could not be built" if packages else "it cannot be started"
         status.problem = f"{what}: {error}."
-
-
-async def _pause(again: asyncio.Event, seconds: float) -> None:
-    """Wait so long, or until something has changed."""
-    try:
-        async with asyncio.timeout(seconds):
-            await again.wait()
-    except TimeoutError:
-        return
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
