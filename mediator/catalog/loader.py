@@ -11,7 +11,7 @@ from types import MappingProxyType
 from mediator.catalog.files import MISSING, BeingWritten, Debounce, list_files
 from mediator.catalog.interpreter import InterpreterResolver, ResolvedInterpreter
 from mediator.catalog.script import Catalog, EnvironmentState, Script
-from mediator.catalog.script_file import SIDECAR, Listing, ScriptFile, read_script
+from mediator.catalog.script_file import SIDECAR, ScriptFile, ScriptsListing, read_script
 from mediator.model.policy import RunnerName
 from mediator.settings.explain import nearest
 from mediator.settings.schema import Settings
@@ -82,7 +82,7 @@ class ScriptLoader:
         """Look at the directory. Raises `SettingsError` when it cannot be listed."""
         directory = self._where.settings.scripts.directory
         states = list_files(directory)
-        listing = Listing(directory=directory, resolved=directory.resolve(), states=states)
+        listing = ScriptsListing(directory=directory, resolved=directory.resolve(), states=states)
         scan = _Scan(
             listing=listing,
             settings=self._where.settings,
@@ -107,7 +107,7 @@ class ScriptLoader:
                 composed[name] = _script(file, resolver)
         return composed
 
-    def _catalog(self, listing: Listing) -> Catalog:
+    def _catalog(self, listing: ScriptsListing) -> Catalog:
         scripts = self._scripts
         others = (name for name in self._files if name not in scripts)
         return Catalog(
@@ -125,7 +125,7 @@ class ScriptLoader:
 class _Scan:
     """One scan: which files are known already, which are read anew, and which must wait."""
 
-    listing: Listing
+    listing: ScriptsListing
     settings: Settings
     before: Mapping[str, ScriptFile]
     recent: frozenset[str]

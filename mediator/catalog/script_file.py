@@ -73,7 +73,7 @@ class ScriptFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listing:
+class ScriptsListing:
     """The scripts directory, listed."""
 
     directory: Path
@@ -92,7 +92,7 @@ class Listing:
         return sidecar if sidecar in self.states else None
 
 
-def read_script(name: str, listing: Listing, settings: Settings) -> ScriptFile:
+def read_script(name: str, listing: ScriptsListing, settings: Settings) -> ScriptFile:
     """Read one file. Raises `BeingWritten` when one of its files changes meanwhile."""
     file = ScriptFile(path=listing.directory / name, policy=_policy(settings, name))
     try:
@@ -109,7 +109,7 @@ def read_script(name: str, listing: Listing, settings: Settings) -> ScriptFile:
     return file
 
 
-def _fill(file: ScriptFile, listing: Listing, settings: Settings) -> None:
+def _fill(file: ScriptFile, listing: ScriptsListing, settings: Settings) -> None:
     path = file.path
     head = read_head(path, listing.resolved)
     file.is_script = _is_script(path, head, listing)
@@ -145,13 +145,13 @@ def refuse_no_cluster(policy: Policy, settings: Kubernetes) -> None:
         )
 
 
-def _is_script(path: Path, head: FileHead, listing: Listing) -> bool:
+def _is_script(path: Path, head: FileHead, listing: ScriptsListing) -> bool:
     if starts_like_a_program(head.data) or listing.sidecar(path.name):
         return True
     return head.runnable and path.suffix.lower() not in _DATA
 
 
-def _stated_metadata(path: Path, head: FileHead, listing: Listing) -> Metadata:
+def _stated_metadata(path: Path, head: FileHead, listing: ScriptsListing) -> Metadata:
     block = find_block(head.data)
     inline = Metadata() if block is None else read_block(block, path.name)
     sidecar = listing.sidecar(path.name)
@@ -163,7 +163,7 @@ def _stated_metadata(path: Path, head: FileHead, listing: Listing) -> Metadata:
     return _beside(path.with_name(sidecar), listing, inline)
 
 
-def _beside(path: Path, listing: Listing, inline: Metadata) -> Metadata:
+def _beside(path: Path, listing: ScriptsListing, inline: Metadata) -> Metadata:
     try:
         head = read_head(path, listing.resolved)
         refuse_writable_by_all(head)
@@ -181,7 +181,7 @@ def _beside(path: Path, listing: Listing, inline: Metadata) -> Metadata:
     )
 
 
-def _fallback(path: Path, policy: Policy, listing: Listing) -> bytes | None:
+def _fallback(path: Path, policy: Policy, listing: ScriptsListing) -> bytes | None:
     """What is answered instead of the script; it must be an answer itself."""
     if policy.fallback is None:
         return None

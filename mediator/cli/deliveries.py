@@ -159,7 +159,9 @@ def retry(  # noqa: PLR0913 - one parameter an option
     """
     target = find_target(config, url=url, token_file=token_file, ca_file=ca_file)
     query = _query(script, event, state, ticket, since=since, until=until)
-    chosen = Selection(ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json)
+    chosen = DeliverySelection(
+        ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json
+    )
     act(target, RETRY, chosen)
 
 
@@ -190,7 +192,9 @@ def cancel(  # noqa: PLR0913 - one parameter an option
     """
     target = find_target(config, url=url, token_file=token_file, ca_file=ca_file)
     query = _query(script, event, state, ticket, since=since, until=until)
-    chosen = Selection(ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json)
+    chosen = DeliverySelection(
+        ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json
+    )
     act(target, CANCEL, chosen)
 
 
@@ -237,7 +241,7 @@ CANCEL = Action(name="cancel", usual=State.PENDING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
+class DeliverySelection:
     """Which deliveries, and how."""
 
     ids: Sequence[str]
@@ -247,7 +251,7 @@ class Selection:
     as_json: bool
 
 
-def act(target: Target, action: Action, chosen: Selection) -> None:
+def act(target: Target, action: Action, chosen: DeliverySelection) -> None:
     """Do it to each; one that cannot be done does not stop the others.
 
     Raises `Failure` where it is not clear to which; exits with a code when some were refused.
@@ -262,7 +266,7 @@ def act(target: Target, action: Action, chosen: Selection) -> None:
         raise typer.Exit(progress.failures[0].exit_code if not progress.count else FAILED)
 
 
-def _check(chosen: Selection) -> None:
+def _check(chosen: DeliverySelection) -> None:
     by_options = bool(chosen.query) or chosen.limit is not None
     if chosen.ids and (by_options or chosen.yes):
         raise Failure("give ids, or options that say which deliveries, not both", exit_code=USAGE)
@@ -274,7 +278,7 @@ def _check(chosen: Selection) -> None:
         )
 
 
-async def _act(target: Target, progress: _Progress, chosen: Selection) -> None:
+async def _act(target: Target, progress: _Progress, chosen: DeliverySelection) -> None:
     async with connect(target) as mediator:
         ids = chosen.ids
         if not ids:

@@ -24,6 +24,8 @@ from mediator.cli.target import Target, find_target
 app = typer.Typer(add_completion=False)
 _PAUSE = 2.0
 """Seconds between two looks."""
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_UNKNOWN = "unknown: the store is away"
 Watch = Annotated[
     bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")
 ]
@@ -101,12 +103,6 @@ async def _watch(target: Target, last: _LastLook) -> None:
             while True:
                 await asyncio.sleep(_PAUSE)
                 live.update(await last.look(mediator, target), refresh=True)
-
-
-# What `mediator status` shows: the mediator's own lines, then a line for each script.
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_UNKNOWN = "unknown: the store is away"
 
 
 def glance(document: dict[str, Any], url: str) -> list[RenderableType]:

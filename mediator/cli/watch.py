@@ -59,26 +59,26 @@ def watch(
 
 async def _watch(trial: Trial) -> None:
     name = named(await asyncio.to_thread(_directory(trial).load), trial.name).name
-    files = Watched(trial=trial, name=name)
+    files = ScriptFiles(trial=trial, name=name)
     async with foreground() as here:
-        changes = _Changes(files)
-        looking = asyncio.create_task(changes.run(), name="look for changes")
+        watcher = _FileWatcher(files)
+        looking = asyncio.create_task(watcher.run(), name="look for changes")
         try:
             while not here.stopped.is_set():
-                await _round(trial, here, changes)
+                await _round(trial, here, watcher)
         finally:
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
 
 
-async def _round(trial: Trial, here: Foreground, changes: _Changes) -> None:
+async def _round(trial: Trial, here: Foreground, watcher: _FileWatcher) -> None:
     """One attempt, to its end or until there is something newer; then wait for that."""
-    changes.due.clear()
+    watcher.due.clear()
     pass_through = PassThrough()
     print(f"── {datetime.now().astimezone():%H:%M:%S} {trial.name} ", flush=True)  # noqa: T201
     making = asyncio.create_task(_make(trial, here, pass_through), name="attempt")
-    changed = asyncio.create_task(changes.due.wait(), name="changed")
+    changed = asyncio.create_task(watcher.due.wait(), name="changed")
     stopped = asyncio.create_task(here.stopped.wait(), name="stopped")
     await asyncio.wait({making, changed, stopped}, return_when=asyncio.FIRST_COMPLETED)
     pass_through.stop.set()
@@ -106,7 +106,7 @@ def _directory(trial: Trial) -> ScriptsDirectory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Watched:
+class ScriptFiles:
     """The files on which a run depends."""
 
     trial: Trial
@@ -132,10 +132,10 @@ class Watched:
                 yield path
 
 
-class _Changes:
+class _FileWatcher:
     """Sets `due` when a file has changed and was then left alone for a moment."""
 
-    def __init__(self, files: Watched) -> None:
+    def __init__(self, files: ScriptFiles) -> None:
         self.due = asyncio.Event()
         self._files = files
         self._debounce = Debounce()

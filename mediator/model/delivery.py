@@ -10,106 +10,6 @@ from enum import StrEnum
 
 from mediator.tracing.context import TraceContext
 
-# One run of a script: how it ended and what it printed.
-
-
-class Outcome(StrEnum):
-    """How an attempt ended."""
-
-    OK = "ok"
-    """exit code 0"""
-    FAILED = "failed"
-    """another exit code"""
-    BAD_ANSWER = "bad_answer"
-    """exit code 0, but what an interactive script printed is no answer of its kind"""
-    SIGNAL = "signal"
-    """ended by a signal that the mediator did not send"""
-    TIMEOUT = "timeout"
-    """stopped by the mediator after the policy's timeout"""
-    CANCELLED = "cancelled"
-    """stopped by the mediator because an operator asked, or the daemon was shut down"""
-    NOT_STARTED = "not_started"
-    """the script could not be executed at all (no interpreter, not executable, no memory)"""
-    LOST = "lost"
-    """the mediator, its launcher or its cluster died while the attempt ran; its end is unknown"""
-    OUT_OF_MEMORY = "out_of_memory"
-    """killed because its pod used more memory than its limit"""
-    EVICTED = "evicted"
-    """its pod was taken off its node"""
-    NO_IMAGE = "no_image"
-    """the image of its pod cannot be had"""
-    UNSCHEDULABLE = "unschedulable"
-    """no node took its pod in time"""
-    REFUSED = "refused"
-    """the cluster refused it, by a quota, an admission rule or for want of a right"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Output:
-    """What a script wrote to one stream, bounded.
-
-    `head` is the beginning; when the script wrote more than the bound, `tail` is the end and
-    `omitted` counts the bytes between them (0: `head` is everything).
-    """
-
-    head: bytes = b""
-    tail: bytes = b""
-    omitted: int = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes the script wrote, kept or not."""
-        return len(self.head) + self.omitted + len(self.tail)
-
-    @property
-    def truncated(self) -> bool:
-        """Whether bytes are missing."""
-        return self.omitted > 0
-
-    @property
-    def kept(self) -> bytes:
-        """What is kept, with a line that marks the gap where bytes are missing."""
-        if not self.truncated:
-            return self.head
-        return b"%s\n[mediator: %d bytes omitted]\n%s" % (self.head, self.omitted, self.tail)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
-    """The end of an attempt, as a runner reports it."""
-
-    outcome: Outcome
-    exit_code: int | None = None
-    """0..255, or None when the script did not exit by itself"""
-    signal: int | None = None
-    """the number of the signal that ended it, or None"""
-    reason: str = ""
-    """one sentence for a person; empty for `ok`"""
-    stdout: Output = field(default_factory=Output)
-    stderr: Output = field(default_factory=Output)
-    leftovers: int = 0
-    """processes the script left behind, which the runner killed"""
-    final: bool = False
-    """another attempt can only end in the same way"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
-    """One run as the store remembers it. `outcome` is None while it runs."""
-
-    number: int
-    """1, 2, ..."""
-    started: datetime
-    ended: datetime | None = None
-    outcome: Outcome | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    reason: str = ""
-    script_sha256: str = ""
-    """which version of the script ran, in hexadecimal digits; empty while it runs"""
-    stdout: Output = field(default_factory=Output)
-    stderr: Output = field(default_factory=Output)
-
 
 class State(StrEnum):
     """Where a delivery is. Legal ways are in `LEGAL`."""
@@ -132,7 +32,6 @@ class State(StrEnum):
 
 
 ENDED = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})
-
 LEGAL: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.PENDING, State.RUNNING, State.CANCELLED}),
     State.RUNNING: frozenset({State.PENDING, State.SUCCEEDED, State.DEAD, State.CANCELLED}),
@@ -141,26 +40,6 @@ LEGAL: Mapping[State, frozenset[State]] = {
     State.CANCELLED: frozenset({State.PENDING}),
 }
 """Which state may follow which. An ended delivery goes back to pending only by an operator."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What becomes of a delivery after an attempt."""
-
-    state: State
-    due: datetime | None = None
-    """when the next attempt is due; set exactly when `state` is pending"""
-    charged: bool = False
-    """whether it costs one of the attempts that the policy allows"""
-    error: str = ""
-    """one sentence on why it failed; empty when it succeeded"""
-
-    def __post_init__(self) -> None:
-        """Refuse a verdict that no delivery can follow."""
-        if self.state not in LEGAL[State.RUNNING]:
-            raise ValueError(f"an attempt cannot make a delivery {self.state}")
-        if (self.state is State.PENDING) != (self.due is not None):
-            raise ValueError("exactly a pending delivery has a due time")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -287,23 +166,6 @@ class Delivery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fate:
-    """What became of a delivery without an attempt having told it."""
-
-    id: str
-    ticket_id: str | None
-    script: str
-    event: str
-    interactive: bool
-    state: State
-    """the state it is in now"""
-    reason: str
-    """why"""
-    budget_start: datetime
-    """when it was accepted, or an operator had it made again"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """A delivery that this dispatcher may run now, with what it needs to run it."""
 
@@ -319,7 +181,139 @@ class Claim:
         return self.delivery.attempts_made
 
 
-# How many deliveries there are, by script and state: what a store counts for metrics.
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    OK = "ok"
+    """exit code 0"""
+    FAILED = "failed"
+    """another exit code"""
+    BAD_ANSWER = "bad_answer"
+    """exit code 0, but what an interactive script printed is no answer of its kind"""
+    SIGNAL = "signal"
+    """ended by a signal that the mediator did not send"""
+    TIMEOUT = "timeout"
+    """stopped by the mediator after the policy's timeout"""
+    CANCELLED = "cancelled"
+    """stopped by the mediator because an operator asked, or the daemon was shut down"""
+    NOT_STARTED = "not_started"
+    """the script could not be executed at all (no interpreter, not executable, no memory)"""
+    LOST = "lost"
+    """the mediator, its launcher or its cluster died while the attempt ran; its end is unknown"""
+    OUT_OF_MEMORY = "out_of_memory"
+    """killed because its pod used more memory than its limit"""
+    EVICTED = "evicted"
+    """its pod was taken off its node"""
+    NO_IMAGE = "no_image"
+    """the image of its pod cannot be had"""
+    UNSCHEDULABLE = "unschedulable"
+    """no node took its pod in time"""
+    REFUSED = "refused"
+    """the cluster refused it, by a quota, an admission rule or for want of a right"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """What a script wrote to one stream, bounded.
+
+    `head` is the beginning; when the script wrote more than the bound, `tail` is the end and
+    `omitted` counts the bytes between them (0: `head` is everything).
+    """
+
+    head: bytes = b""
+    tail: bytes = b""
+    omitted: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes the script wrote, kept or not."""
+        return len(self.head) + self.omitted + len(self.tail)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether bytes are missing."""
+        return self.omitted > 0
+
+    @property
+    def kept(self) -> bytes:
+        """What is kept, with a line that marks the gap where bytes are missing."""
+        if not self.truncated:
+            return self.head
+        return b"%s\n[mediator: %d bytes omitted]\n%s" % (self.head, self.omitted, self.tail)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """The end of an attempt, as a runner reports it."""
+
+    outcome: Outcome
+    exit_code: int | None = None
+    """0..255, or None when the script did not exit by itself"""
+    signal: int | None = None
+    """the number of the signal that ended it, or None"""
+    reason: str = ""
+    """one sentence for a person; empty for `ok`"""
+    stdout: Output = field(default_factory=Output)
+    stderr: Output = field(default_factory=Output)
+    leftovers: int = 0
+    """processes the script left behind, which the runner killed"""
+    final: bool = False
+    """another attempt can only end in the same way"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One run as the store remembers it. `outcome` is None while it runs."""
+
+    number: int
+    """1, 2, ..."""
+    started: datetime
+    ended: datetime | None = None
+    outcome: Outcome | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str = ""
+    script_sha256: str = ""
+    """which version of the script ran, in hexadecimal digits; empty while it runs"""
+    stdout: Output = field(default_factory=Output)
+    stderr: Output = field(default_factory=Output)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What becomes of a delivery after an attempt."""
+
+    state: State
+    due: datetime | None = None
+    """when the next attempt is due; set exactly when `state` is pending"""
+    charged: bool = False
+    """whether it costs one of the attempts that the policy allows"""
+    error: str = ""
+    """one sentence on why it failed; empty when it succeeded"""
+
+    def __post_init__(self) -> None:
+        """Refuse a verdict that no delivery can follow."""
+        if self.state not in LEGAL[State.RUNNING]:
+            raise ValueError(f"an attempt cannot make a delivery {self.state}")
+        if (self.state is State.PENDING) != (self.due is not None):
+            raise ValueError("exactly a pending delivery has a due time")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fate:
+    """What became of a delivery without an attempt having told it."""
+
+    id: str
+    ticket_id: str | None
+    script: str
+    event: str
+    interactive: bool
+    state: State
+    """the state it is in now"""
+    reason: str
+    """why"""
+    budget_start: datetime
+    """when it was accepted, or an operator had it made again"""
 
 
 Calls = tuple[str, bool]

@@ -29,10 +29,26 @@ from http_message_signatures.algorithms import HMAC_SHA256
 
 from mediator.errors import Unauthenticated
 
-# The secrets that shims and the mediator share, and why a request fails to prove one.
-
+TAG = "mediator"
+"""Marks the one signature of a message that is meant for the mediator."""
+COMPONENTS = ("@method", "@request-target", "content-digest", "idempotency-key")
+"""What a signature covers, exactly, in any order, without component parameters."""
 MIN_SECRET = 32
 """Bytes of the shortest secret; the settings say so more politely."""
+MAX_FIELD = 4096
+"""Characters of one of the headers; ours have about 250."""
+_FIELDS = {
+    "signature-input": "Signature-Input",
+    "signature": "Signature",
+    "content-digest": "Content-Digest",
+    "idempotency-key": "Idempotency-Key",
+}
+_LISTS = frozenset({"signature-input", "signature"})  # several lines of these are one list
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
+_DIGEST = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):")
+_PARAMETERS = ("created", "keyid", "nonce", "alg", "tag")
+_MAX_NONCE = 200
+_SHOWN = 60
 
 
 class Reason(StrEnum):
@@ -78,20 +94,6 @@ class Key:
         return self.scripts is None or script in self.scripts
 
 
-MAX_FIELD = 4096
-"""Characters of one of the headers; ours have about 250."""
-
-_FIELDS = {
-    "signature-input": "Signature-Input",
-    "signature": "Signature",
-    "content-digest": "Content-Digest",
-    "idempotency-key": "Idempotency-Key",
-}
-_LISTS = frozenset({"signature-input", "signature"})  # several lines of these are one list
-_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
-_DIGEST = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verified:
     """What a good signature proves."""
@@ -100,16 +102,6 @@ class Verified:
     idempotency_key: str
     digest: bytes
     """SHA-256 of the body that was signed, for `check_body`"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SignedMessage:
-    """A request as the library wants it. Nothing that is signed comes from `url`."""
-
-    method: str
-    request_target: str
-    headers: MutableMapping[str, str]
-    url: str = "http://mediator.invalid/"
 
 
 class Verifier:
@@ -206,6 +198,16 @@ def sign(
     return headers
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedMessage:
+    """A request as the library wants it. Nothing that is signed comes from `url`."""
+
+    method: str
+    request_target: str
+    headers: MutableMapping[str, str]
+    url: str = "http://mediator.invalid/"
+
+
 def _fields(headers: Mapping[str, str]) -> dict[str, str]:
     """The four headers, each as one value by its lower-case name. Raises Unauthenticated."""
     lines: dict[str, list[str]] = {name: [] for name in _FIELDS}
@@ -257,19 +259,6 @@ def _unusable(error: HTTPMessageSignaturesException) -> bool:
 
 def _malformed(what: str) -> NoReturn:
     raise Unauthenticated(f"The request is signed wrongly: {what}.", reason=Reason.MALFORMED)
-
-
-# What a signature must be before it is worth a look at its bytes.
-
-
-TAG = "mediator"
-"""Marks the one signature of a message that is meant for the mediator."""
-COMPONENTS = ("@method", "@request-target", "content-digest", "idempotency-key")
-"""What a signature covers, exactly, in any order, without component parameters."""
-
-_PARAMETERS = ("created", "keyid", "nonce", "alg", "tag")
-_MAX_NONCE = 200
-_SHOWN = 60
 
 
 class RuledVerifier(HTTPMessageVerifier):
