@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 TICKET = b"<ticket_info><id>7</id></ticket_info>"
 TRUE = "<response><condition_result>true</condition_result></response>"

@@ -17,7 +17,7 @@ from mediator.catalog.loader import ScriptLoader, ScriptsDirectory
 from mediator.catalog.script import Script
 from mediator.metrics import Metrics
 from mediator.settings.schema import Settings
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 SHELL = "#!/bin/sh\nexit 0\n"
 PYTHON = "#!/usr/bin/env python3\nprint('here')\n"

@@ -8,8 +8,8 @@ import pytest
 from playwright.async_api import Locator
 
 from tests.acceptance.console.window import Window
+from tests.support.conditions import eventually
 from tests.support.mediator import VIEWER, Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

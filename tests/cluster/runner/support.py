@@ -14,7 +14,7 @@ from mediator.model.policy import Limits, Pod
 from mediator.runners.port import Run
 from mediator.settings.kubernetes import Kubernetes
 from tests.integration.runners.support import DEADLINE, Scripts
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 IMAGE = "docker.io/library/python:3.13-slim-bookworm"
 HOW = (

@@ -28,8 +28,8 @@ from mediator.catalog.script import Catalog, EnvironmentState, Script
 from mediator.metrics import Metrics
 from mediator.settings.schema import Settings
 from tests.support.catalog import builder_of, live, put, settings_in
+from tests.support.conditions import eventually
 from tests.support.metrics import sample
-from tests.support.waiting import eventually
 from tests.support.wheels import make_wheel
 
 pytestmark = pytest.mark.usefixtures("no_task_left")

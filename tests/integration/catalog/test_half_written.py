@@ -10,7 +10,7 @@ import pytest
 from mediator.catalog.files import Debounce
 from mediator.catalog.loader import ScriptLoader, ScriptsDirectory
 from tests.support.catalog import SHELL, live, put, settings_in
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 LONG = "#!/bin/sh\n" + "true\n" * 40

@@ -24,7 +24,7 @@ from mediator.storage.interface import DeliveryStore
 from mediator.storage.measured import MeasuredStore
 from mediator.storage.store import SqliteStore
 from tests.integration.storage.support import new
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 from tests.unit.dispatch.support import Clock, Scripts, script
 
 OK = Ended(outcome=Outcome.OK, exit_code=0)

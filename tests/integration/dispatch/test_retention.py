@@ -20,8 +20,8 @@ from mediator.storage.measured import MeasuredStore
 from mediator.storage.store import SqliteStore
 from tests.integration.dispatch.support import FaultyStore
 from tests.integration.storage.support import DEAD, Desk
+from tests.support.conditions import eventually
 from tests.support.metrics import sample
-from tests.support.waiting import eventually
 from tests.unit.dispatch.support import NOW, Clock
 
 DAY = timedelta(days=1)

@@ -26,9 +26,9 @@ from mediator.storage.postgres import PatientConnection, Server, once
 from mediator.storage.postgresql_store import PostgresqlStore
 from mediator.storage.tables import metadata
 from tests.integration.storage.support import Desk, like, new
+from tests.support.conditions import eventually
 from tests.support.postgresql import Postgresql
 from tests.support.proxy import Proxy
-from tests.support.waiting import eventually
 
 
 @asynccontextmanager
