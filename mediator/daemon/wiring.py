@@ -36,7 +36,6 @@ from mediator.settings.schema import Auth, Settings, Tracing
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.storage.factory import store_of
 from mediator.storage.interface import DeliveryStore
-from mediator.storage.measured import MeasuredStore
 from mediator.web.backpressure import Bounds
 from mediator.web.services import Check, Holder, Services
 
@@ -68,7 +67,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
     spans = make_export(settings.tracing)
     tracer = NoOpTracer() if spans is None else spans.tracer
-    store = MeasuredStore(store_of(settings.store), metrics)
+    store = store_of(settings.store, metrics)
     scripts = _scripts(settings, metrics, environ)
     parents = Parents()
     here = ProcessRunner(settings.dispatch.work_directory, parents=parents)
