@@ -108,7 +108,7 @@ class Catalog:
     others: frozenset[str] = frozenset()
     """files there that are not scripts: data, modules"""
     warnings: tuple[str, ...] = ()
-    """one sentence for each oddity that stops no script"""
+    """what stops no script, and somebody should know: a sentence each"""
     problem: str = ""
     """why the directory cannot be read, one sentence; no script is ready then"""
 

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
-from tests.support.waiting import eventually_true
 
+from tests.support.conditions import eventually_true
 from tests.support.mediator import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "tutorial" / "first-mediator.md").read_text()
