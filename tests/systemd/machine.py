@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.checkout import REPOSITORY, copy_checkout
+from tests.support.conditions import eventually_true
 from tests.support.debian import CACHE, debian_image, one_at_a_time
 from tests.support.podman import PODMAN, must, podman
-from tests.support.waiting import eventually_true
 
 TICKET = (REPOSITORY / "deploy" / "quickstart.d" / "ticket.xml").read_bytes()
 PACKAGES = [
