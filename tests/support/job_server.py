@@ -118,6 +118,11 @@ class JobServer:
             events.put_nowait(None)
         self._watches.clear()
 
+    async def version(self, request: web.Request) -> web.Response:
+        """Of the cluster."""
+        del request
+        return web.json_response({"gitVersion": "v1.34.1"})
+
     async def review(self, request: web.Request) -> web.Response:
         """An access review."""
         asked = (await request.json())["spec"]["resourceAttributes"]
@@ -216,6 +221,7 @@ async def job_server(server: JobServer) -> AsyncIterator[JobServer]:
     """Serve while the block runs."""
     app = web.Application()
     app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", server.review)
+    app.router.add_get("/version/", server.version)
     for group in ("/apis/batch/v1", "/api/v1"):
         at = f"{group}/namespaces/{{namespace}}/{{kind}}"
         app.router.add_get(f"{at}/{{name}}/log", server.send_log)
