@@ -8,7 +8,7 @@ import pytest
 
 from mediator.model.delivery import Attempt, Outcome, State
 from mediator.web.console.charts import Bar, stacked, timeline
-from tests.integration.storage.support import SECOND, START
+from tests.support.store import SECOND, START
 
 HEIGHT, WIDTH = 100.0, 400.0
 
