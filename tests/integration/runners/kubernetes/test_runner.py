@@ -21,10 +21,10 @@ from mediator.runners.kubernetes.attempt import why_no_pod
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.kubernetes.status import Failed, Pending
 from mediator.runners.port import LeftRunning, Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 from tests.support.api_server import write_kubeconfig
+from tests.support.conditions import eventually
 from tests.support.job_server import JobServer, job_server
-from tests.support.waiting import eventually
 
 NAME = "01945d3e-7a3a-7000-8000-000000000001-1"
 JOB = f"mediator-{NAME}"
