@@ -29,16 +29,16 @@ from sqlalchemy import (
 
 from mediator.model.delivery import Claim, State
 from mediator.storage import locks
-from mediator.storage.interface import Appetite
+from mediator.storage.interface import Capacity
 from mediator.storage.tables import (
     DELIVERY,
     PENDING,
     RUNNING,
     Instant,
     attempts,
+    blocked_by_earlier,
     deliveries,
     in_state,
-    one_before,
     tickets,
     to_delivery,
 )
@@ -46,15 +46,15 @@ from mediator.storage.tables import (
 _c = deliveries.c
 
 
-def claim(conn: Connection, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:
+def claim(conn: Connection, capacity: Capacity, *, now: datetime, lease: datetime) -> list[Claim]:
     """Take due deliveries, oldest first, within the room that each script has."""
-    rows = _choose(conn, appetite, now)
+    rows = _choose(conn, capacity, now)
     if not rows:
         return []
     seqs = [row["seq"] for row in rows]
-    conn.execute(_CLAIM, {"seqs": seqs, "by": appetite.owner, "until": lease})
+    conn.execute(_CLAIM, {"seqs": seqs, "by": capacity.owner, "until": lease})
     conn.execute(_OPEN, [_opened(row, now) for row in rows])
-    return claims_of(conn, seqs, appetite.owner)
+    return claims_of(conn, seqs, capacity.owner)
 
 
 _CLAIM = (
@@ -94,15 +94,15 @@ _CLAIMED = (
 )
 
 
-def _choose(conn: Connection, appetite: Appetite, now: datetime) -> list[RowMapping]:
+def _choose(conn: Connection, capacity: Capacity, now: datetime) -> list[RowMapping]:
     """Interactive ones first: a person waits for them."""
-    room = dict(appetite.room)
+    room = dict(capacity.room)
     if locks.shared(conn):
-        room = _room_left(conn, room, appetite.limits)
+        room = _room_left(conn, room, capacity.limits)
     chosen: list[RowMapping] = []
-    for interactive, slots in ((True, appetite.interactive_slots), (False, appetite.slots)):
+    for interactive, slots in ((True, capacity.interactive_slots), (False, capacity.slots)):
         kind = {"interactive": interactive, "now": now, "latest": _ANY if interactive else now}
-        chosen += _choose_kind(conn, appetite, room, kind, slots)
+        chosen += _choose_kind(conn, capacity, room, kind, slots)
     return chosen
 
 
@@ -134,7 +134,7 @@ _BY_SCRIPT = select(_c.script, func.count()).where(RUNNING).group_by(_c.script)
 
 
 def _choose_kind(
-    conn: Connection, appetite: Appetite, room: dict[str, int], kind: dict[str, Any], slots: int
+    conn: Connection, capacity: Capacity, room: dict[str, int], kind: dict[str, Any], slots: int
 ) -> list[RowMapping]:
     """As many as there are slots for; the room they take is subtracted.
 
@@ -143,7 +143,7 @@ def _choose_kind(
     taken: list[RowMapping] = []
     passed: set[int] = set()
     while len(taken) < slots:
-        scripts = {name: name in appetite.ordered for name, n in room.items() if n > 0}
+        scripts = {name: name in capacity.ordered for name, n in room.items() if n > 0}
         if not scripts:
             break
         found = _due(conn, scripts, {**kind, "slots": slots + len(passed)})
@@ -197,7 +197,7 @@ def _first_due(script: TableValuedAlias, unordered: ColumnElement[bool]) -> Sele
             head.c.script == script.c.key,
             head.c.due <= bindparam("latest", type_=Instant),
             or_(head.c.expires.is_(None), head.c.expires > bindparam("now", type_=Instant)),
-            or_(unordered, ~one_before(head)),
+            or_(unordered, ~blocked_by_earlier(head)),
         )
         .order_by(head.c.due, head.c.seq)
         .limit(bindparam("slots", type_=Integer))
@@ -265,7 +265,7 @@ _TAKE = (
         _c.seq.in_(bindparam("seqs", expanding=True)),
         PENDING,
         _c.due <= bindparam("latest", type_=Instant),
-        or_(_c.seq.in_(bindparam("unordered", expanding=True)), ~one_before(deliveries)),
+        or_(_c.seq.in_(bindparam("unordered", expanding=True)), ~blocked_by_earlier(deliveries)),
     )
     .order_by(_c.due, _c.seq)
     .with_for_update(skip_locked=True)

@@ -26,7 +26,7 @@ from mediator.storage.notices import Notices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Appetite:
+class Capacity:
     """What a dispatcher can take now."""
 
     owner: str
@@ -101,7 +101,7 @@ class Backlog:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
+class RetentionRule:
     """Which deliveries of one state of those that have ended are kept."""
 
     state: State
@@ -150,7 +150,7 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:
+    async def claim(self, capacity: Capacity, *, now: datetime, lease: datetime) -> list[Claim]:
         """Take due deliveries, oldest first, and open their next attempt; leased until `lease`.
 
         Fewer than there are slots for means that nothing else can be claimed now.
@@ -235,7 +235,7 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def remove(self, kept: Kept) -> int:
+    async def remove(self, rule: RetentionRule) -> int:
         """Remove some that need not be kept, so few that nobody waits for it for long.
 
         Returns how many; 0: there are no more.
@@ -275,7 +275,7 @@ class DeliveryStore(Protocol):
         """Script → its latest deliveries, newest first, without their attempts."""
         ...
 
-    async def place(self, at: datetime) -> int:
+    async def seq_at(self, at: datetime) -> int:
         """About which `seq` came first at `at` or later; not exact where a clock was set back."""
         ...
 

@@ -36,7 +36,7 @@ from mediator.storage.tables import (
     deliveries,
     in_state,
     microseconds,
-    one,
+    row_of,
     tickets,
     to_attempt,
     to_delivery,
@@ -47,14 +47,14 @@ _c = deliveries.c
 
 def find(conn: Connection, delivery_id: str) -> Delivery:
     """One delivery with its attempts and their outputs. Raises `NotFound`."""
-    row = one(conn, delivery_id)
+    row = row_of(conn, delivery_id)
     query = select(attempts).where(attempts.c.delivery == row["seq"]).order_by(attempts.c.number)
     return to_delivery(row, map(to_attempt, conn.execute(query).mappings()))
 
 
 def body(conn: Connection, delivery_id: str) -> bytes:
     """The ticket as it was handed over. Raises `NotFound`."""
-    query = select(tickets.c.body).where(tickets.c.delivery == one(conn, delivery_id)["seq"])
+    query = select(tickets.c.body).where(tickets.c.delivery == row_of(conn, delivery_id)["seq"])
     found: bytes = conn.execute(query).scalar_one()
     return found
 
@@ -101,7 +101,7 @@ def _attempts_of(conn: Connection, seqs: Sequence[int]) -> defaultdict[int, list
     return runs
 
 
-def place(conn: Connection, at: datetime) -> int:
+def seq_at(conn: Connection, at: datetime) -> int:
     """The `seq` of the first delivery received at `at` or later, else one past the last.
 
     Found by halving, because arrival order is the order of `received` as long as no clock is set

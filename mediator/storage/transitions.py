@@ -25,8 +25,8 @@ from mediator.storage.tables import (
     RUNNING,
     attempts,
     deliveries,
-    one,
     output_values,
+    row_of,
 )
 
 _c = deliveries.c
@@ -275,7 +275,7 @@ _GIVE_UP = (
 
 def retry(conn: Connection, delivery_id: str, *, now: datetime) -> Delivery:
     """Make a delivery due now, with a fresh budget."""
-    row = one(conn, delivery_id, to_change=True)
+    row = row_of(conn, delivery_id, to_change=True)
     if row["state"] is State.RUNNING:
         raise Conflict(f"delivery {delivery_id} is running; wait for its end or cancel it first")
     conn.execute(
@@ -297,7 +297,7 @@ def retry(conn: Connection, delivery_id: str, *, now: datetime) -> Delivery:
 
 def cancel(conn: Connection, delivery_id: str, *, now: datetime, reason: str) -> Delivery:
     """End a pending delivery; mark a running one to be stopped. Both remember `reason`."""
-    row = one(conn, delivery_id, to_change=True)
+    row = row_of(conn, delivery_id, to_change=True)
     state: State = row["state"]
     if state.ended:
         raise Conflict(f"delivery {delivery_id} has already ended ({state}); nothing to cancel")
