@@ -1,4 +1,4 @@
-"""The metrics, one object with a registry of its own. docs/metrics.md lists them.
+"""The metrics, one object with a registry of its own. docs/reference/metrics.md lists them.
 
 Label values come from closed sets: scripts of the catalog, and the words of the model.
 """
