@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
@@ -23,7 +23,7 @@ from mediator.model.routing import explain, scripts_of
 from mediator.model.signatures import Key, check_body
 from mediator.model.ticket import Ticket, read_ticket
 from mediator.tracing.context import TraceContext
-from mediator.web.request import Call, read_body, read_preference, read_query
+from mediator.web.request import Call, Preference, read_body, read_preference, read_query
 from mediator.web.schemas import AcceptedDocument, EventDocument
 from mediator.web.script_response import Answerer, checked, is_only_checked, is_word, raw, state_of
 from mediator.web.services import SERVICES, Services
@@ -49,14 +49,13 @@ async def take(request: web.Request, arrival: Arrival) -> web.StreamResponse:
     if test and is_only_checked(script):
         return checked(script)
     preference = read_preference(request.headers.get("Prefer", ""))
-    interactive = script.policy.kind.interactive or button
-    new = new_delivery(
-        services,
-        arrival,
+    new = delivery_to(
         script,
-        ticket=ticket,
-        patience=preference.patience(script.policy.timeout) if interactive else None,
-        idempotency_key=arrival.idempotency_key,
+        arrival,
+        ticket,
+        preference=preference,
+        now=services.clock.now(),  # not when it began to arrive: a body may take a while
+        deduplicate=services.deduplicate,
     )
     accepted = await keep(services, new)
     bind_contextvars(delivery_id=accepted.id)
@@ -154,18 +153,42 @@ async def in_thread_if_large(body: bytes, work: Callable[[], T]) -> T:
 _log = structlog.get_logger()
 
 
-def new_delivery(
-    services: Services,
-    arrival: Arrival,
+def delivery_to(
     script: Script,
-    *,
+    arrival: Arrival,
     ticket: Ticket,
+    *,
+    preference: Preference,
+    now: datetime,
+    deduplicate: timedelta,
+) -> NewDelivery:
+    """What is to be kept of a hand-over that names its script.
+
+    Who presses the Test button waits for the answer, whatever the kind.
+    """
+    interactive = script.policy.kind.interactive or arrival.is_test(ticket)
+    return _new_delivery(
+        script,
+        arrival,
+        ticket,
+        patience=preference.patience(script.policy.timeout) if interactive else None,
+        idempotency_key=arrival.idempotency_key,
+        now=now,
+        deduplicate=deduplicate,
+    )
+
+
+def _new_delivery(
+    script: Script,
+    arrival: Arrival,
+    ticket: Ticket,
+    *,
     patience: timedelta | None,
     idempotency_key: str,
+    now: datetime,
+    deduplicate: timedelta,
 ) -> NewDelivery:
-    """What is to be kept. `patience`: how long an interactive caller waits; None: nobody does."""
-    now = services.clock.now()  # not when it began to arrive: a body may take a while
-    window = services.deduplicate
+    """`patience`: how long an interactive caller waits; None: nobody does."""
     return NewDelivery(
         id=str(uuid_utils.uuid7()),
         script=script.name,
@@ -185,7 +208,7 @@ def new_delivery(
         idempotency_key=idempotency_key,
         interactive=patience is not None,
         expires=None if patience is None else now + patience,
-        deduplicate_since=now - window if window and patience is None else None,
+        deduplicate_since=now - deduplicate if deduplicate and patience is None else None,
         trace=arrival.trace,
     )
 
@@ -262,15 +285,17 @@ async def _routed(services: Services, arrival: Arrival, ticket: Ticket) -> web.R
     )
     names = scripts_of(explanations)
     scripts = [_ready(services, name, arrival.sender) for name in names]
+    now = services.clock.now()
     news = [
-        new_delivery(
-            services,
-            arrival,
+        _new_delivery(
             script,
-            ticket=ticket,
+            arrival,
+            ticket,
             patience=None,
             # No Idempotency-Key has a blank in it, so that this is nobody else's.
             idempotency_key=f"{arrival.idempotency_key} {script.name}",
+            now=now,
+            deduplicate=services.deduplicate,
         )
         for script in scripts
     ]

@@ -8,12 +8,13 @@ from time import perf_counter
 
 import structlog
 from aiohttp import web
+from opentelemetry.trace import SpanKind
 from structlog.contextvars import bound_contextvars
 
 from mediator.errors import Draining, MediatorError
 from mediator.model.signatures import Verified
 from mediator.tracing.context import TraceContext, read_context, traced
-from mediator.tracing.port import Facts, Role
+from mediator.tracing.spans import Facts, context_of, known, span_of
 from mediator.web.middleware import TOLD, Handler, problem, problem_of, request_id
 from mediator.web.request import check_length
 from mediator.web.schemas import KeyDocument
@@ -69,23 +70,27 @@ def handing_over(handler: Handler) -> Handler:
     async def handled(request: web.Request) -> web.StreamResponse:
         came = trace_of(request)
         with (
-            request.app[SERVICES].tracer.span(
-                "hand-over", role=Role.SERVER, parent=came, facts=_facts(request)
+            span_of(
+                request.app[SERVICES].tracer,
+                "hand-over",
+                kind=SpanKind.SERVER,
+                parent=came,
+                facts=_facts(request),
             ) as span,
-            bound_contextvars(**traced(span.context)),
+            bound_contextvars(**traced(here := context_of(span, came))),
         ):
-            if span.context is not None:
-                request[_TRACE] = span.context
+            if here is not None:
+                request[_TRACE] = here
             try:
                 response = await handler(request)
             except MediatorError as error:
                 tell_refused(request, error)
-                span.note({_STATUS: int(error.status), _DELIVERY: error.delivery or None})
-                if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                    span.fail(type(error).__name__)
+                span.set_attributes(
+                    known({_STATUS: int(error.status), _DELIVERY: error.delivery or None})
+                )
                 raise
             kept = response.headers.get("Mediator-Delivery")
-            span.note({_STATUS: response.status, _DELIVERY: kept})
+            span.set_attributes(known({_STATUS: response.status, _DELIVERY: kept}))
             return response
 
     return handled
