@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from mediator.cli.checking import Finding, Grade, findings, findings_of, intention
-from mediator.cli.cluster_checking import cluster_findings
+from mediator.cli.check_kubernetes import cluster_findings
 from mediator.cli.failures import FAILED, SETTINGS
+from mediator.cli.findings import Finding, Grade, findings, findings_of, intention
 from mediator.cli.options import Config, settings, settings_file
-from mediator.cli.printing import AsJson, cell, show, show_json, table
-from mediator.settings.tree import Settings
+from mediator.cli.output import AsJson, cell, show, show_json, table
+from mediator.settings.schema import Settings
 
 _STYLES = {Grade.OK: "green", Grade.WARNING: "yellow"}
 app = typer.Typer(add_completion=False)

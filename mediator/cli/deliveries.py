@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from mediator.cli import finding, options, printing
-from mediator.cli.acting import CANCEL, RETRY, Wish, act
-from mediator.cli.client import connect
-from mediator.cli.delivery_news import follow_list, follow_output
-from mediator.cli.delivery_tables import COMFORTABLE, listing, stacked, whole
-from mediator.cli.printing import AsJson, say, show, show_json
+from mediator.cli import options, output
+from mediator.cli.client import MediatorClient, connect, delivery_path, matching_ids, search
+from mediator.cli.delivery_output import (
+    COMFORTABLE,
+    follow_list,
+    follow_output,
+    listing,
+    stacked,
+    whole,
+)
+from mediator.cli.failures import FAILED, USAGE, Failure, RequestRefused
+from mediator.cli.output import AsJson, say, show, show_json
 from mediator.cli.target import Target, find_target
-from mediator.model.deliveries import State
+from mediator.model.delivery import State
+from mediator.model.visible import visible
+
+AT_ONCE = 16
+"""Requests that are under way together: their changes share commits."""
+_OFTEN = 1000
+"""Deliveries after which progress is told."""
+_MOST_LINES = 20
+"""Refusals that are told one by one."""
 
 app = typer.Typer(
     add_completion=False,
@@ -78,11 +96,11 @@ def list_(  # noqa: PLR0913 - one parameter an option
     if follow:
         asyncio.run(follow_list(target, query, limit=limit, as_json=as_json))
         return
-    found = asyncio.run(finding.search(target, query, None if everything else limit))
+    found = asyncio.run(search(target, query, None if everything else limit))
     if as_json:
         show_json(found)
         return
-    form = stacked if printing.narrow(below=COMFORTABLE) else listing
+    form = stacked if output.narrow(below=COMFORTABLE) else listing
     show(*form(found["items"], now=datetime.now(UTC)))
     if found["next"] is not None:
         say(f"these are the newest {len(found['items'])}; there may be more: --all or --limit")
@@ -141,8 +159,10 @@ def retry(  # noqa: PLR0913 - one parameter an option
     """
     target = find_target(config, url=url, token_file=token_file, ca_file=ca_file)
     query = _query(script, event, state, ticket, since=since, until=until)
-    wish = Wish(ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json)
-    act(target, RETRY, wish)
+    chosen = DeliverySelection(
+        ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json
+    )
+    act(target, RETRY, chosen)
 
 
 @app.command(epilog=f"Example: mediator deliveries cancel {_ID}")
@@ -172,8 +192,10 @@ def cancel(  # noqa: PLR0913 - one parameter an option
     """
     target = find_target(config, url=url, token_file=token_file, ca_file=ca_file)
     query = _query(script, event, state, ticket, since=since, until=until)
-    wish = Wish(ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json)
-    act(target, CANCEL, wish)
+    chosen = DeliverySelection(
+        ids=delivery_ids or (), query=query, limit=limit, yes=yes, as_json=as_json
+    )
+    act(target, CANCEL, chosen)
 
 
 def _query(
@@ -201,4 +223,141 @@ def as_instant(text: str | None) -> str | None:
 
 async def _show(target: Target, delivery_id: str) -> dict[str, Any]:
     async with connect(target) as mediator:
-        return await mediator.get(finding.path(delivery_id))
+        return await mediator.get(delivery_path(delivery_id))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Action:
+    """What is done."""
+
+    name: str
+    """as the API has it"""
+    usual: State
+    """the state of those it is done to, unless another is asked for"""
+
+
+RETRY = Action(name="retry", usual=State.DEAD)
+CANCEL = Action(name="cancel", usual=State.PENDING)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeliverySelection:
+    """Which deliveries, and how."""
+
+    ids: Sequence[str]
+    query: Mapping[str, str]
+    limit: int | None
+    yes: bool
+    as_json: bool
+
+
+def act(target: Target, action: Action, chosen: DeliverySelection) -> None:
+    """Do it to each; one that cannot be done does not stop the others.
+
+    Raises `Failure` where it is not clear to which; exits with a code when some were refused.
+    """
+    _check(chosen)
+    progress = _Progress(action, chosen.as_json, told=not chosen.ids)
+    try:
+        asyncio.run(_act(target, progress, chosen))
+    finally:
+        progress.end()
+    if progress.failures:
+        raise typer.Exit(progress.failures[0].exit_code if not progress.count else FAILED)
+
+
+def _check(chosen: DeliverySelection) -> None:
+    by_options = bool(chosen.query) or chosen.limit is not None
+    if chosen.ids and (by_options or chosen.yes):
+        raise Failure("give ids, or options that say which deliveries, not both", exit_code=USAGE)
+    if not chosen.ids and not by_options:
+        raise Failure(
+            "say which deliveries: by their ids, or by options such as --script, --state and"
+            " --since",
+            exit_code=USAGE,
+        )
+
+
+async def _act(target: Target, progress: _Progress, chosen: DeliverySelection) -> None:
+    async with connect(target) as mediator:
+        ids = chosen.ids
+        if not ids:
+            query = {"state": progress.action.usual.value, **chosen.query}
+            ids = await matching_ids(mediator, query, chosen.limit)
+            ask = partial(typer.confirm, err=True) if sys.stdin.isatty() else None
+            confirm(progress.action, len(ids), query["state"], yes=chosen.yes, ask=ask)
+        progress.total = len(ids)
+        for chunk in chunks(ids):
+            await progress.do(mediator, chunk)
+
+
+def confirm(
+    action: Action, count: int, state: str, *, yes: bool, ask: Callable[[str], bool] | None
+) -> None:
+    """Raises `Failure` when nobody says yes; without `ask` nobody can be asked."""
+    if not count or yes:
+        return
+    question = f"{action.name} {count} {state} {'delivery' if count == 1 else 'deliveries'}"
+    if ask is None:
+        raise Failure(f"this would {question}; --yes does it", exit_code=USAGE)
+    if not ask(f"{question}?"):
+        raise Failure("nothing was done")
+
+
+def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """In groups of `AT_ONCE` and in their order."""
+    for start in range(0, len(ids), AT_ONCE):
+        yield ids[start : start + AT_ONCE]
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What has been done so far, and telling it."""
+
+    action: Action
+    as_json: bool
+    told: bool
+    """whether its progress is told"""
+    total: int | None = None
+    """how many there are, once that is known"""
+    count: int = 0
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[RequestRefused] = field(default_factory=list)
+
+    async def do(self, mediator: MediatorClient, ids: Sequence[str]) -> None:
+        """Do it to these. Raises what would be the same for all others."""
+        answers = await asyncio.gather(
+            *(mediator.post(f"{delivery_path(id_)}/{self.action.name}") for id_ in ids),
+            return_exceptions=True,
+        )
+        before = self.count + len(self.failures)
+        for fatal in [error for answer in answers if (error := self._take(answer)) is not None]:
+            raise fatal
+        after = self.count + len(self.failures)
+        if self.told and before // _OFTEN < after // _OFTEN:
+            say(f"{self.action.name}: {after} of {self.total}")
+
+    def _take(self, answer: dict[str, Any] | BaseException) -> BaseException | None:
+        """What ends all, or nothing."""
+        if isinstance(answer, RequestRefused) and answer.answered not in {401, 403}:
+            self.failures.append(answer)
+            return None
+        if isinstance(answer, BaseException):
+            return answer
+        self.count += 1
+        if self.as_json:
+            self.documents.append(answer)
+        else:
+            print(visible(f"{answer['id']}  {answer['state']}"))  # noqa: T201 - the output
+        return None
+
+    def end(self) -> None:
+        """Tell what is left to tell."""
+        if self.as_json and (self.documents or self.failures or self.total == 0):
+            show_json({"items": self.documents, "next": None})
+        for failure in self.failures[:_MOST_LINES]:
+            say(str(failure))
+        if len(self.failures) > _MOST_LINES:
+            say(f"and {len(self.failures) - _MOST_LINES} more were refused")
+        if self.told and self.total is not None:
+            say(f"{self.action.name}: {self.count} of {self.total} done")

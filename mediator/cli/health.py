@@ -15,7 +15,7 @@ from yarl import URL
 from mediator.cli import options
 from mediator.cli.failures import NOT_NOW, Failure
 from mediator.cli.target import own_url
-from mediator.settings.tree import Http
+from mediator.settings.schema import Http
 
 app = typer.Typer(add_completion=False)
 _PATIENCE = 10.0

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 import mediator
 from mediator.cli.failures import USAGE, exit_code_of
-from mediator.cli.lazy import LazyCommand
 from mediator.errors import MediatorError
 
 _CLICK_USAGE = 2  # what typer gives every error in how a command was written
@@ -54,7 +54,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    epilog="Exit codes and examples: docs/cli.md, and --help of each command.",
+    epilog="Exit codes and examples: docs/reference/cli.md, and --help of each command.",
 )
 
 
@@ -123,3 +123,22 @@ def _nobody_reads() -> int:
     """As `| head` wants it: silently. What is still buffered goes nowhere at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
+
+
+class LazyCommand(TyperCommand):
+    """Stands in for a command, or a group of them, until it is called."""
+
+    def __init__(self, name: str, *, module: str, summary: str) -> None:
+        super().__init__(name, help=summary)
+        self.module = module
+
+    def load(self) -> Any:
+        """The command itself."""
+        app: typer.Typer = importlib.import_module(self.module).app
+        return get_command(app)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Hand everything to the command itself; typer then goes on with the context's command."""
+        return self.load().make_context(info_name, args, parent=parent, **extra)

@@ -9,7 +9,7 @@ import typer
 from mediator.cli import options
 from mediator.cli.failures import NOT_NOW, Failure
 from mediator.errors import StoreUnavailable
-from mediator.storage.choosing import Schema, migrate
+from mediator.storage.factory import Schema, migrate
 
 app = typer.Typer(add_completion=False)
 

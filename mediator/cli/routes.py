@@ -7,12 +7,11 @@ from typing import Any
 import typer
 
 from mediator.cli import options
-from mediator.cli.calling import read_ticket_file
 from mediator.cli.failures import Failure
-from mediator.cli.printing import AsJson, cell, say, show, show_json, table
-from mediator.model.kinds import EMPTY
+from mediator.cli.output import AsJson, cell, say, show, show_json, table
+from mediator.model.policy import EMPTY
 from mediator.model.routing import Explanation, Route, explain, scripts_of
-from mediator.model.tickets import read_ticket
+from mediator.model.ticket import read_ticket
 
 _PATTERNS = ("event", "workflow", "step", "priority", "subject")
 
@@ -48,7 +47,7 @@ def explain_routes(
         (row.route for row in table_),
         event=event,
         arguments=arguments or (),
-        ticket=read_ticket(read_ticket_file(ticket), roots=("ticket_info", EMPTY)),
+        ticket=read_ticket(options.read_ticket_file(ticket), roots=("ticket_info", EMPTY)),
     )
     if as_json:
         show_json(_document(found))

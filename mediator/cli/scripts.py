@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mediator.cli import options
 from mediator.cli.client import connect
-from mediator.cli.printing import AsJson, cell, fields, say, show, show_json, table
+from mediator.cli.output import AsJson, cell, fields, say, show, show_json, table
 from mediator.cli.target import Target, find_target
 
 app = typer.Typer(add_completion=False)

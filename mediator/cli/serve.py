@@ -13,7 +13,7 @@ import typer
 from mediator import logs
 from mediator.cli.options import Config, settings
 from mediator.daemon.daemon import Daemon
-from mediator.settings.tree import LogFormat, Settings
+from mediator.settings.schema import LogFormat, Settings
 
 app = typer.Typer(add_completion=False)
 
@@ -39,9 +39,13 @@ async def _serve(loaded: Settings) -> None:
 
 def log_as_asked(loaded: Settings) -> None:
     """Set up logging by the settings."""
-    wanted = loaded.log.format
-    as_json = wanted is LogFormat.JSON or (wanted is LogFormat.AUTO and not sys.stderr.isatty())
+    as_json = logs_as_json(loaded.log.format, terminal=sys.stderr.isatty())
     logs.configure(level=loaded.log.level, as_json=as_json)
+
+
+def logs_as_json(wanted: LogFormat, *, terminal: bool) -> bool:
+    """Whether lines are JSON; `terminal`: standard error is one."""
+    return wanted is LogFormat.JSON or (wanted is LogFormat.AUTO and not terminal)
 
 
 def announce(fields: Mapping[str, object]) -> None:

@@ -11,8 +11,8 @@ from yarl import URL
 from mediator.cli.failures import NOT_ALLOWED, USAGE, Failure
 from mediator.cli.options import settings
 from mediator.errors import SettingsError
+from mediator.settings.schema import Auth, Http, Role
 from mediator.settings.secrets import Secret, read_secret
-from mediator.settings.tree import Auth, Http, Role
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

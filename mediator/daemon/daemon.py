@@ -16,12 +16,12 @@ from typing import NoReturn
 
 import structlog
 
+from mediator.daemon.http_server import listeners
 from mediator.daemon.lag import watch_lag
-from mediator.daemon.listening import listeners
-from mediator.daemon.parts import assemble
 from mediator.daemon.service_manager import ServiceManager
+from mediator.daemon.wiring import assemble
 from mediator.errors import MediatorError
-from mediator.settings.tree import Settings
+from mediator.settings.schema import Settings
 
 _log = structlog.get_logger()
 
@@ -77,13 +77,14 @@ class Daemon:
         Scripts begin to run only when all of this has succeeded.
         """
         parts = self._parts
-        stack.push_async_callback(parts.tracer.close)
+        if parts.spans is not None:
+            stack.push_async_callback(parts.spans.close)
         stack.push_async_callback(parts.store.close)
         await parts.store.start()
         stack.push_async_callback(parts.scripts.close)
         await parts.scripts.start()
-        await parts.runner.start()
-        stack.push_async_callback(parts.runner.close)
+        await parts.runners.start()
+        stack.push_async_callback(parts.runners.close)
         parts.keep_warm()
         urls = {}
         for name, listener in listeners(self._settings.http, parts.services).items():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from mediator.catalog.scripts import Script
-from mediator.model.policies import Order
+from mediator.catalog.script import Script
+from mediator.model.policy import Order
 
 
 class Slots:

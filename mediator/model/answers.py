@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mediator.model.ticket_xml import Unreadable, read_document
+from mediator.model.xml import Unreadable, read_document
 
 _CONDITION = ("response", ("condition_result",))
 """SecureChange documents `true` and `false` there."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from mediator.model.tickets import Ticket
+from mediator.model.ticket import Ticket
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,25 +14,29 @@ import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64
 from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NoReturn
+from enum import StrEnum
+from typing import Any, NoReturn
 
 from http_message_signatures import (
     HTTPMessageSignaturesException,
     HTTPMessageSigner,
+    HTTPMessageVerifier,
     MappingKeyResolver,
 )
 from http_message_signatures.algorithms import HMAC_SHA256
 
 from mediator.errors import Unauthenticated
-from mediator.model.keys import Key as Key
-from mediator.model.keys import Reason as Reason
-from mediator.model.signature_rules import COMPONENTS, TAG, RuledVerifier
 
+TAG = "mediator"
+"""Marks the one signature of a message that is meant for the mediator."""
+COMPONENTS = ("@method", "@request-target", "content-digest", "idempotency-key")
+"""What a signature covers, exactly, in any order, without component parameters."""
+MIN_SECRET = 32
+"""Bytes of the shortest secret; the settings say so more politely."""
 MAX_FIELD = 4096
 """Characters of one of the headers; ours have about 250."""
-
 _FIELDS = {
     "signature-input": "Signature-Input",
     "signature": "Signature",
@@ -42,6 +46,52 @@ _FIELDS = {
 _LISTS = frozenset({"signature-input", "signature"})  # several lines of these are one list
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
 _DIGEST = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):")
+_PARAMETERS = ("created", "keyid", "nonce", "alg", "tag")
+_MAX_NONCE = 200
+_SHOWN = 60
+
+
+class Reason(StrEnum):
+    """Why a request was not authenticated: `reason` of errors.Unauthenticated, a metric label."""
+
+    MISSING = "missing"
+    """a header that carries the signature is not there"""
+    MALFORMED = "malformed"
+    """a header cannot be read, is doubled, or lacks a part"""
+    UNKNOWN_KEY = "unknown_key"
+    """no key has this id"""
+    ALGORITHM = "algorithm"
+    """not hmac-sha256"""
+    COVERAGE = "coverage"
+    """the signature covers something else than it must"""
+    EXPIRED = "expired"
+    """signed too long ago, or past the end the sender set"""
+    FUTURE = "future"
+    """signed later than now"""
+    MISMATCH = "mismatch"
+    """the secret differs, or the request was changed on the way"""
+    DIGEST = "digest"
+    """the body is not the one that was signed"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Key:
+    """One secret. Raises ValueError when it is too short to be one."""
+
+    id: str
+    """named in each request, in logs and in errors; not a secret"""
+    secret: bytes = field(repr=False)
+    scripts: frozenset[str] | None = None
+    """the only scripts it may hand tickets to, or None for all"""
+
+    def __post_init__(self) -> None:
+        """Refuse a secret that could be guessed."""
+        if len(self.secret) < MIN_SECRET:
+            raise ValueError(f"the secret of key {self.id!r} is shorter than {MIN_SECRET} bytes")
+
+    def opens(self, script: str) -> bool:
+        """Whether the key may hand tickets to `script` (its file name)."""
+        return self.scripts is None or script in self.scripts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,16 +102,6 @@ class Verified:
     idempotency_key: str
     digest: bytes
     """SHA-256 of the body that was signed, for `check_body`"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Message:
-    """A request as the library wants it. Nothing that is signed comes from `url`."""
-
-    method: str
-    request_target: str
-    headers: MutableMapping[str, str]
-    url: str = "http://mediator.invalid/"
 
 
 class Verifier:
@@ -92,11 +132,11 @@ class Verifier:
         idempotency_key = fields["idempotency-key"]
         if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             _malformed("Idempotency-Key must be 1 to 200 visible ASCII characters")
-        message = _Message(method=method, request_target=target, headers=fields)
+        message = SignedMessage(method=method, request_target=target, headers=fields)
         key = self._check(message, now)
         return Verified(key=key, idempotency_key=idempotency_key, digest=digest)
 
-    def _check(self, message: _Message, now: datetime) -> Key:
+    def _check(self, message: SignedMessage, now: datetime) -> Key:
         verifier = RuledVerifier(self._keys, window=self._window, now=now)
         try:
             verifier.verify(message, max_age=None, expect_tag=TAG)
@@ -146,7 +186,7 @@ def sign(
         key_resolver=MappingKeyResolver(public_keys={}, private_keys={key.id: key.secret}),
     )
     signer.sign(
-        _Message(method=method, request_target=target, headers=headers),
+        SignedMessage(method=method, request_target=target, headers=headers),
         key_id=key.id,
         created=now,
         nonce=nonce,
@@ -156,6 +196,16 @@ def sign(
         body=body,
     )
     return headers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedMessage:
+    """A request as the library wants it. Nothing that is signed comes from `url`."""
+
+    method: str
+    request_target: str
+    headers: MutableMapping[str, str]
+    url: str = "http://mediator.invalid/"
 
 
 def _fields(headers: Mapping[str, str]) -> dict[str, str]:
@@ -209,3 +259,104 @@ def _unusable(error: HTTPMessageSignaturesException) -> bool:
 
 def _malformed(what: str) -> NoReturn:
     raise Unauthenticated(f"The request is signed wrongly: {what}.", reason=Reason.MALFORMED)
+
+
+class RuledVerifier(HTTPMessageVerifier):
+    """The library's verifier with the mediator's rules and somebody else's clock.
+
+    Good for one message. The library calls `validate_created_and_expires` first, for each
+    signature with the expected tag, and lets errors of it through.
+    """
+
+    def __init__(self, keys: Mapping[str, Key], *, window: timedelta, now: datetime) -> None:
+        secrets = {key_id: key.secret for key_id, key in keys.items()}
+        super().__init__(
+            signature_algorithm=HMAC_SHA256,
+            key_resolver=MappingKeyResolver(public_keys=secrets, private_keys={}),
+        )
+        self.key: Key | None = None
+        """the key the message names, once its signature has passed the rules"""
+        self._keys = keys
+        self._window = window.total_seconds()
+        self._now = now.timestamp()
+
+    def validate_created_and_expires(
+        self,
+        sig_input: Any,
+        max_age: timedelta | None = None,  # noqa: ARG002 - the window is ours
+    ) -> None:
+        """Apply every rule. Raises Unauthenticated for the first that is broken."""
+        if self.key is not None:
+            raise Unauthenticated(
+                f'Two signatures of the request carry tag="{TAG}"; send exactly one.',
+                reason=Reason.MALFORMED,
+            )
+        parameters: Mapping[str, Any] = sig_input.params
+        _require_parameters(parameters)
+        _require_components([(item.value, bool(item.params)) for item in sig_input])
+        key = _named(self._keys, parameters["keyid"])
+        self._require_time(parameters["created"], parameters.get("expires"))
+        self.key = key
+
+    def _require_time(self, created: int, expires: int | None) -> None:
+        age = self._now - created
+        allowed = f"{self._window:.0f} seconds are allowed"
+        if age > self._window:
+            raise Unauthenticated(
+                f"The request was signed {age:.0f} seconds ago by the mediator's clock, and"
+                f" {allowed}: the sender's clock is {age:.0f} seconds behind, or an old request"
+                " was sent again; compare the two clocks and sign anew.",
+                reason=Reason.EXPIRED,
+            )
+        if -age > self._window:
+            raise Unauthenticated(
+                f"The sender's clock is {-age:.0f} seconds ahead of the mediator's, and {allowed};"
+                " compare the two clocks and sign anew.",
+                reason=Reason.FUTURE,
+            )
+        if expires is not None and self._now > expires:
+            raise Unauthenticated(
+                f"The sender let the signature expire {self._now - expires:.0f} seconds ago by"
+                " the mediator's clock; compare the two clocks and sign anew.",
+                reason=Reason.EXPIRED,
+            )
+
+
+def _require_parameters(parameters: Mapping[str, Any]) -> None:
+    missing = [name for name in _PARAMETERS if parameters.get(name) in {None, ""}]
+    if missing:
+        raise Unauthenticated(
+            f"The signature lacks the parameter {' and '.join(missing)}.", reason=Reason.MALFORMED
+        )
+    if len(parameters["nonce"]) > _MAX_NONCE:
+        raise Unauthenticated(
+            f"The signature's nonce is longer than {_MAX_NONCE} characters.",
+            reason=Reason.MALFORMED,
+        )
+    if parameters["alg"] != HMAC_SHA256.algorithm_id:
+        raise Unauthenticated(
+            f"The request is signed by {parameters['alg'][:_SHOWN]!r};"
+            f" sign it by {HMAC_SHA256.algorithm_id}.",
+            reason=Reason.ALGORITHM,
+        )
+
+
+def _require_components(covered: list[tuple[object, bool]]) -> None:
+    plain = [name for name, parameters in covered if type(name) is str and not parameters]
+    if len(plain) != len(covered) or sorted(plain) != sorted(COMPONENTS):
+        wanted = " ".join(f'"{name}"' for name in COMPONENTS)
+        raise Unauthenticated(
+            f"The signature must cover exactly ({wanted}).", reason=Reason.COVERAGE
+        )
+
+
+def _named(keys: Mapping[str, Key], key_id: str) -> Key:
+    """The key, or Unauthenticated, which does not tell which keys there are."""
+    key = keys.get(key_id)
+    if key is None:
+        raise Unauthenticated(
+            f"The mediator has no key with the id {key_id[:_SHOWN]!r}; compare MEDIATOR_KEY_ID"
+            " of the sender with auth.keys of the mediator.",
+            reason=Reason.UNKNOWN_KEY,
+        )
+    return key

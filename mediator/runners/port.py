@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from mediator.model.attempts import Ended
-from mediator.model.pods import Pod
-from mediator.model.policies import Limits
+from mediator.model.delivery import Ended
+from mediator.model.policy import Limits, Pod
 
 Listener = Callable[[str, bytes], None]
 """Told `stdout` or `stderr` and what was just written there, on the event loop.
@@ -66,6 +65,15 @@ class LeftRunning(Exception):
 
 class Runner(Protocol):
     """Runs attempts, many at a time."""
+
+    @property
+    def survives_daemon(self) -> bool:
+        """Whether its attempts go on without the daemon that began them.
+
+        Then the next one continues them by a run of the same name, and `Run.leave` is how this one
+        lets go of them.
+        """
+        ...
 
     async def start(self) -> None:
         """Get ready. Raises `SettingsError` when this machine cannot run it."""

@@ -9,8 +9,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from mediator.model.durations import PositiveDuration
-from mediator.model.pods import ObjectName, PodPath
-from mediator.model.strict import Strict
+from mediator.model.policy import ObjectName, PodPath, Strict
 
 
 class PodScripts(Strict):

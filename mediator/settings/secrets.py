@@ -1,7 +1,8 @@
 """Secrets: one file each, read once, never shown.
 
 A secret is the first line of its file as UTF-8 text, used as it is. The shim reads the same file
-with bash's `read`, so nothing but the line feed is cut off here either.
+with bash's `read`, so nothing but the line feed is cut off here either. The files may be those of a
+service manager, below `$CREDENTIALS_DIRECTORY`.
 """
 
 from __future__ import annotations
@@ -13,27 +14,31 @@ import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mediator.errors import SettingsError
-from mediator.settings.tree import Auth
+from mediator.settings.schema import Auth, Credential, Settings
 
 SHORTEST = 32
 """Characters a secret has at least."""
 _LONGEST = 4096  # bytes; a whole PEM file or a database by mistake is not read to its end
 _MAKE_ONE = "make one with `mediator new-key FILE`"
+VARIABLE = "CREDENTIALS_DIRECTORY"
+"""Names the directory of the secrets that a service manager hands over (systemd.exec(5))."""
+_WRITTEN = {f"${VARIABLE}", f"${{{VARIABLE}}}"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Kind:
+class _SecretKind:
     shortest: int
     """characters it has at least"""
     remedy: str
     """what to do when there is none"""
 
 
-_SECRET = _Kind(shortest=SHORTEST, remedy=_MAKE_ONE)
-_PASSWORD = _Kind(shortest=1, remedy="write the password into it, as its first line")
+_SECRET = _SecretKind(shortest=SHORTEST, remedy=_MAKE_ONE)
+_PASSWORD = _SecretKind(shortest=1, remedy="write the password into it, as its first line")
 
 
 class Secret:
@@ -131,7 +136,7 @@ def new_secret_file(path: Path) -> None:
         raise SettingsError(f"{path} cannot be written ({error.strerror}).") from error
 
 
-def _first_line(path: Path, kind: _Kind = _SECRET) -> str:
+def _first_line(path: Path, kind: _SecretKind = _SECRET) -> str:
     # Asked before opening: a named pipe would hold up the start until somebody writes to it.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("is a directory or a device; name a regular file")
@@ -145,7 +150,7 @@ def _first_line(path: Path, kind: _Kind = _SECRET) -> str:
     return _checked(line, kind)
 
 
-def _checked(line: bytes, kind: _Kind) -> str:
+def _checked(line: bytes, kind: _SecretKind) -> str:
     if len(line) > _LONGEST:
         raise ValueError(f"has a first line of more than {_LONGEST} bytes; {kind.remedy}")
     try:
@@ -166,7 +171,7 @@ def _checked(line: bytes, kind: _Kind) -> str:
     return text
 
 
-def _unread(error: OSError, kind: _Kind = _SECRET) -> str:
+def _unread(error: OSError, kind: _SecretKind = _SECRET) -> str:
     if isinstance(error, FileNotFoundError):
         return f"does not exist; {kind.remedy}, or name another"
     if isinstance(error, PermissionError):
@@ -199,3 +204,59 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def found_credentials(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """The settings with that directory in the paths of secrets that begin with its variable.
+
+    Raises `SettingsError`, one line for each such path, when the variable is not set.
+    """
+    keys = [key for key, path in _secrets(settings) if _begins_so(path)]
+    if not keys:
+        return settings
+    if not environ.get(VARIABLE):
+        raise SettingsError("\n".join(_missing(key) for key in keys))
+    at = partial(_placed, directory=Path(environ[VARIABLE]))
+    auth, store = settings.auth, settings.store
+    password = store.password_file
+    return settings.model_copy(
+        update={
+            "auth": auth.model_copy(
+                update={
+                    "keys": tuple(_moved(key, at(key.secret_file)) for key in auth.keys),
+                    "tokens": tuple(_moved(token, at(token.secret_file)) for token in auth.tokens),
+                }
+            ),
+            "store": store.model_copy(
+                update={"password_file": None if password is None else at(password)}
+            ),
+        }
+    )
+
+
+def _secrets(settings: Settings) -> Iterator[tuple[str, Path]]:
+    for position, key in enumerate(settings.auth.keys):
+        yield f"auth.keys[{position}].secret_file", key.secret_file
+    for position, token in enumerate(settings.auth.tokens):
+        yield f"auth.tokens[{position}].secret_file", token.secret_file
+    if settings.store.password_file is not None:
+        yield "store.password_file", settings.store.password_file
+
+
+def _begins_so(path: Path) -> bool:
+    return bool(path.parts) and path.parts[0] in _WRITTEN
+
+
+def _placed(path: Path, *, directory: Path) -> Path:
+    return directory.joinpath(*path.parts[1:]) if _begins_so(path) else path
+
+
+def _moved(credential: Credential, path: Path) -> Credential:
+    return credential.model_copy(update={"secret_file": path})
+
+
+def _missing(key: str) -> str:
+    return (
+        f"{key}: ${VARIABLE} is not set; systemd sets it for a service with LoadCredential=, and"
+        " elsewhere it is the directory of the secret files."
+    )

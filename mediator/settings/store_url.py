@@ -12,7 +12,7 @@ _EITHER = "write sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 _SECRET = {"password"}
 
 
-def check(url: str) -> None:
+def check_store_url(url: str) -> None:
     """Raises ValueError with a sentence for a URL of no store."""
     scheme, colon, _ = url.partition("://")
     if not colon:

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mediator.errors import MediatorError
-from mediator.storage.sqlite_file import APPLICATION_ID
+from mediator.storage.sqlite import APPLICATION_ID
 
 
 class BackupFailed(MediatorError):

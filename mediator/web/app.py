@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from mediator.web import (
-    admission,
-    events,
-    health,
-    intake,
-    keys,
-    migration,
-    operator,
-    outputs,
-    overview,
-    request_ids,
-)
-from mediator.web.console.application import add_console
-from mediator.web.openapi import openapi
-from mediator.web.problems import Handler, problems
-from mediator.web.scraping import Scrape
+from mediator.web import health, intake, middleware, migration, operator_api, signed_request
+from mediator.web.console.app import add_console
+from mediator.web.health import Scrape
+from mediator.web.middleware import Handler, problems
+from mediator.web.schemas import openapi
 from mediator.web.services import SERVICES, Services
-from mediator.web.timing import timed
+from mediator.web.signed_request import timed
 
 
 def make_api(
@@ -30,19 +19,19 @@ def make_api(
     """The application that shims and operators talk to."""
     app = _application(services)
     _intake(app, "/v1/scripts/{script}/deliveries", intake.hand_over)
-    _intake(app, "/v1/events", events.hand_over_event)
+    _intake(app, "/v1/events", intake.hand_over_event)
     _post(app, "/v1/migration/{script}", timed(migration.migrate))
-    _get(app, "/v1/deliveries", operator.list_deliveries)
-    _get(app, "/v1/deliveries/{id}", operator.show_delivery)
-    _get(app, "/v1/deliveries/{id}/output", outputs.show_output)
-    _post(app, "/v1/deliveries/{id}/retry", operator.retry_delivery)
-    _post(app, "/v1/deliveries/{id}/cancel", operator.cancel_delivery)
-    _get(app, "/v1/scripts", operator.list_scripts)
-    _get(app, "/v1/scripts/{name}", operator.show_script)
-    _get(app, "/v1/status", overview.show_status)
-    _get(app, "/v1/key", keys.show_key)
+    _get(app, "/v1/deliveries", operator_api.list_deliveries)
+    _get(app, "/v1/deliveries/{id}", operator_api.show_delivery)
+    _get(app, "/v1/deliveries/{id}/output", operator_api.show_output)
+    _post(app, "/v1/deliveries/{id}/retry", operator_api.retry_delivery)
+    _post(app, "/v1/deliveries/{id}/cancel", operator_api.cancel_delivery)
+    _get(app, "/v1/scripts", operator_api.list_scripts)
+    _get(app, "/v1/scripts/{name}", operator_api.show_script)
+    _get(app, "/v1/status", operator_api.show_status)
+    _get(app, "/v1/key", signed_request.show_key)
     _get(app, "/v1/openapi.json", openapi)
-    app.cleanup_ctx.append(overview.keeping)
+    app.cleanup_ctx.append(operator_api.keeping)
     # The shim's self-test asks for this one on the API's own address, and for /v1/key.
     _get(app, "/livez", health.livez)
     if with_health:
@@ -71,8 +60,8 @@ async def leaving(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _application(services: Services) -> web.Application:
     # Bodies are read and bounded by intake itself; no other handler reads one.
-    app = web.Application(middlewares=[request_ids.identified, leaving, problems])
-    app.on_response_prepare.append(request_ids.tell)
+    app = web.Application(middlewares=[middleware.identified, leaving, problems])
+    app.on_response_prepare.append(middleware.tell)
     app[SERVICES] = services
     return app
 
@@ -84,12 +73,12 @@ def _add_health(app: web.Application, services: Services) -> None:
 
 def _get(app: web.Application, path: str, handler: Handler) -> None:
     """HEAD is answered too, as RFC 9110 wants: GET without its body."""
-    app.router.add_get(path, handler, expect_handler=admission.no_body)
+    app.router.add_get(path, handler, expect_handler=signed_request.no_body)
 
 
 def _intake(app: web.Application, path: str, handler: Handler) -> None:
-    app.router.add_post(path, timed(handler), expect_handler=admission.before_body)
+    app.router.add_post(path, timed(handler), expect_handler=signed_request.before_body)
 
 
 def _post(app: web.Application, path: str, handler: Handler) -> None:
-    app.router.add_post(path, handler, expect_handler=admission.no_body)
+    app.router.add_post(path, handler, expect_handler=signed_request.no_body)

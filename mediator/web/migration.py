@@ -19,12 +19,11 @@ import uuid_utils
 from aiohttp import web
 
 from mediator.errors import BadRequest, Draining, NotFound
-from mediator.settings.tree import Role
-from mediator.web.admission import handing_over, trace_of
-from mediator.web.arriving import Arrival, Sender
-from mediator.web.handover import Call, check_length, read_body, read_query
-from mediator.web.intake import take
+from mediator.settings.schema import Role
+from mediator.web.intake import Arrival, Sender, take
+from mediator.web.request import Call, check_length, read_body, read_query
 from mediator.web.services import SERVICES
+from mediator.web.signed_request import handing_over, trace_of
 from mediator.web.tokens import require
 
 _TICKET, _EVENT, _ARGUMENTS = "ticket_info", "event", "arguments"

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mediator.metrics import Metrics
-from mediator.model.attempts import Outcome
-from mediator.model.deliveries import Repeat
+from mediator.model.delivery import Outcome, Repeat
 
 WINDOW = timedelta(minutes=5)
 EVERY = timedelta(seconds=10)

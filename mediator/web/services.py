@@ -9,25 +9,25 @@ from datetime import timedelta
 from typing import Protocol
 
 from aiohttp import web
+from opentelemetry.trace import NoOpTracer, Tracer
 
-from mediator.catalog.scripts import Catalog
+from mediator.catalog.script import Catalog
 from mediator.clock import Clock
 from mediator.metrics import Metrics
 from mediator.model.routing import Route
 from mediator.model.signatures import Verifier
-from mediator.runners.live import LiveOutputs
+from mediator.runners.output import LiveOutputs
+from mediator.settings.schema import Role
 from mediator.settings.secrets import Secret
-from mediator.settings.tree import Role
-from mediator.storage.port import DeliveryStore
-from mediator.tracing.port import NoTracer, Tracer
-from mediator.web.bounds import Bounds
+from mediator.storage.interface import DeliveryStore
+from mediator.web.backpressure import Bounds
 from mediator.web.recent import Recent
 
 Check = Callable[[], Awaitable[str]]
 """Looks at one part; returns what is wrong with it, or nothing."""
 
 
-class Scripts(Protocol):
+class CurrentCatalog(Protocol):
     """Where the current catalog is found."""
 
     @property
@@ -50,7 +50,7 @@ class Services:
     """Everything a handler may use."""
 
     store: DeliveryStore
-    scripts: Scripts
+    scripts: CurrentCatalog
     verifier: Verifier
     holders: tuple[Holder, ...]
     metrics: Metrics
@@ -68,7 +68,7 @@ class Services:
     """which scripts an event goes to that names none"""
     live: LiveOutputs = field(default_factory=LiveOutputs)
     """what running attempts have written so far"""
-    tracer: Tracer = field(default_factory=NoTracer)
+    tracer: Tracer = field(default_factory=NoOpTracer)
     """records spans"""
     recent: Recent = field(default_factory=Recent)
     """what was taken and done lately"""

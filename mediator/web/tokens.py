@@ -8,8 +8,8 @@ import structlog
 from aiohttp import web
 
 from mediator.errors import Forbidden, MediatorError, Unauthenticated
-from mediator.settings.tree import Role
-from mediator.web.problems import TOLD
+from mediator.settings.schema import Role
+from mediator.web.middleware import TOLD
 from mediator.web.services import SERVICES, Holder
 
 _log = structlog.get_logger()

@@ -10,15 +10,14 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from mediator.metrics.catalog import PARENTS
-from mediator.metrics.intake import REFUSALS
-from mediator.metrics.names import EVENTS
-from mediator.model.attempts import Outcome
-from mediator.model.deliveries import State
-from mediator.model.keys import Reason
+from mediator.metrics.deliveries import REFUSALS
+from mediator.metrics.labels import EVENTS
+from mediator.metrics.system import PARENTS
+from mediator.model.delivery import Outcome, State
+from mediator.model.signatures import Reason
+from tests.support.conditions import eventually
 from tests.support.mediator import CANARY, Answer, Client, Handover, Mediator
 from tests.support.scripts import OK, gated
-from tests.support.waiting import eventually
 
 CLOSED = {
     "script": {"notify.py", "ok.sh", "tell.py", "asleep.py", "broken.py"},

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import uuid_utils
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK, gated, interactive
-from tests.support.waiting import eventually
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import uvloop
 
-from mediator.model.attempts import Outcome
+from mediator.model.delivery import Outcome
 from mediator.runners.port import Run
 from mediator.runners.process import ProcessRunner
 

@@ -26,22 +26,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from sqlalchemy import Connection, event, func, select
+from sqlalchemy import Connection, Engine, event, func, select
 
-from mediator.model.deliveries import Claim
-from mediator.storage import accepting, claiming, reading, recording
-from mediator.storage.port import Appetite, Finish
-from mediator.storage.postgresql import PostgresqlDatabase
-from mediator.storage.postgresql_connection import Server
-from mediator.storage.postgresql_notices import CHANNEL
-from mediator.storage.store import _touch as touch
+from mediator.model.delivery import Claim
+from mediator.storage import accept, claim, queries, transitions
+from mediator.storage.interface import Capacity, Finish
+from mediator.storage.postgres import PostgresDatabase, Server
+from mediator.storage.postgres_notify import CHANNEL
+from mediator.storage.store import touch
 from tests.benchmarks.load import send, tickets
 from tests.benchmarks.store import WAITS
 from tests.benchmarks.store_rates import HOUR, OK, SUCCEEDED, handed
 from tests.support import postgresql
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Mediator
 from tests.support.scripts import OK as SCRIPT
-from tests.support.waiting import eventually
 
 MANY = 25
 PENDING = 5000
@@ -80,17 +79,17 @@ class Bench:
     """One database, asked by one connection."""
 
     def __init__(self, url: str, repeat: int) -> None:
-        self.database = PostgresqlDatabase(Server(url=url))
+        self.database = PostgresDatabase(Server(url=url))
         self.database.open()
         self.repeat = repeat
         self.number = 0
         self.claimed: list[Claim] = []
         pid: list[int] = []
         asked = select(func.pg_backend_pid())
-        self.database.transaction(lambda conn: pid.append(conn.execute(asked).scalar_one()))
+        self.database.write(lambda conn: pid.append(conn.execute(asked).scalar_one()))
         self._times = Path(f"/proc/{pid[0]}/schedstat")
         self._trips = 0
-        event.listen(self.database._writer, "before_cursor_execute", self._note)
+        event.listen(Engine, "before_cursor_execute", self._note)
 
     def _note(self, *_: object) -> None:
         self._trips += 1
@@ -106,7 +105,7 @@ class Bench:
         self._trips, server, client = 0, self._server(), time.thread_time()
         for _ in range(count):
             began = time.perf_counter()
-            self.database.transaction(lambda conn: _nested(conn, work))
+            self.database.write(lambda conn: _nested(conn, work))
             walls.append(time.perf_counter() - began)
         return Cost(
             wall=statistics.median(walls) * 1000,
@@ -118,17 +117,17 @@ class Bench:
     def accept(self, count: int) -> Work:
         def work(conn: Connection) -> object:
             self.number += count
-            return accepting.accept(conn, [handed(self.number - n) for n in range(count)])
+            return accept.accept(conn, [handed(self.number - n) for n in range(count)])
 
         return work
 
     def claim(self, count: int) -> Work:
         room = {"a.py": count} if count else {"none.py": 8}
-        appetite = Appetite(owner="me", interactive_slots=4, slots=max(count, 8), room=room)
+        capacity = Capacity(owner="me", interactive_slots=4, slots=max(count, 8), room=room)
 
         def work(conn: Connection) -> object:
             now = datetime.now(UTC)
-            self.claimed += claiming.claim(conn, appetite, now=now, lease=now + HOUR)
+            self.claimed += claim.claim(conn, capacity, now=now, lease=now + HOUR)
             return True
 
         return work
@@ -136,7 +135,7 @@ class Bench:
     def finish(self, count: int) -> Work:
         def work(conn: Connection) -> object:
             batch = [self._finish(self.claimed.pop()) for _ in range(count)]
-            return recording.finish(conn, batch)
+            return transitions.finish(conn, batch)
 
         return work
 
@@ -162,9 +161,9 @@ def transactions(url: str, repeat: int) -> tuple[dict[str, Cost], float]:
     bench.cost(bench.accept(MANY), times=PENDING // MANY)  # warm, and something to claim
     begin = bench.cost(lambda conn: conn.execute(select(1)).scalar())
     flush = bench.cost(touch).wall - begin.wall
-    found = {"begin": begin, "count_each": bench.cost(reading.waiting).less(begin).over(PENDING)}
+    found = {"begin": begin, "count_each": bench.cost(queries.waiting).less(begin).over(PENDING)}
     now = datetime.now(UTC)
-    found["next_due"] = bench.cost(lambda conn: claiming.next_due(conn, ["a.py"], after=now))
+    found["next_due"] = bench.cost(lambda conn: claim.next_due(conn, ["a.py"], after=now))
     found["notify"] = bench.cost(lambda conn: conn.execute(_NOTIFY).scalar())
     found |= _linear("accept", begin, bench.cost(bench.accept(1)), bench.cost(bench.accept(MANY)))
     found["claim"] = bench.cost(bench.claim(0)).less(begin)

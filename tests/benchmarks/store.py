@@ -37,9 +37,9 @@ from pathlib import Path
 
 import psutil
 
-from mediator.settings.tree import Store
-from mediator.storage.choosing import migrate, store_of
-from tests.benchmarks.filling import fill
+from mediator.settings.schema import Store
+from mediator.storage.factory import migrate, store_of
+from tests.benchmarks.backlog import fill
 from tests.benchmarks.load import send, tickets
 from tests.benchmarks.store_rates import Figures, handed, measured
 from tests.support import postgresql

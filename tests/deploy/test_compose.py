@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from mediator.model.durations import parse_duration
-from mediator.settings.loading import load
+from mediator.settings.load import load
 from mediator.settings.secrets import read_secret
 from tests.support.compose import FILE, tool
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from mediator.model.durations import parse_duration
-from mediator.settings.environment import read_environment
-from mediator.settings.tree import Settings
+from mediator.settings.load import read_environment
+from mediator.settings.schema import Settings
 from tests.support.helm import (
     MINIMAL,
     POSTGRESQL,

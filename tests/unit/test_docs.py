@@ -15,18 +15,17 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from mediator.catalog.inline import find_block
-from mediator.catalog.stated import read_block, read_sidecar
+from mediator.catalog.metadata import find_block, read_block, read_sidecar
 from mediator.cli.main import app
-from mediator.model.policies import StatedPolicy
-from mediator.settings.environment import read_environment
-from mediator.settings.tree import Settings
+from mediator.model.policy import StatedPolicy
+from mediator.settings.load import read_environment
+from mediator.settings.schema import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
     [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")],
 )
-CHART_PAGE = REPOSITORY / "docs" / "deploy" / "helm.md"
+CHART_PAGE = REPOSITORY / "docs" / "how-to" / "helm.md"
 CHART_VALUES = yaml.safe_load((REPOSITORY / "helm" / "mediator" / "values.yaml").read_text())
 SHIM = (REPOSITORY / "bash_shim" / "securechange-shim").read_text()
 COMPOSE = (REPOSITORY / "deploy" / "compose.yaml").read_text()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mediator.model.answers import problem_of_answer
-from mediator.model.kinds import ANSWERS, Kind
+from mediator.model.policy import ANSWERS, Kind
 from tests.support.mediator import Client, Mediator
 
 BUTTON = b"<ticket_info/>"

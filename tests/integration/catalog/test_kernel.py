@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.settings.tree import Settings
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.settings.schema import Settings
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.settings.tree import Settings
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.settings.schema import Settings
 
 
 def version(volume: Path, stamp: str, text: str) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mediator.cli.skeleton import Language, Skeleton
+from mediator.cli.new import Language, Skeleton
 from mediator.model.answers import problem_of_answer
-from mediator.model.kinds import ANSWERS, Kind
+from mediator.model.policy import ANSWERS, Kind
 from tests.support.mediator import Client, Mediator
 
 EVERY = [

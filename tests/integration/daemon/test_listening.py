@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from mediator.daemon.listening import Listener
+from mediator.daemon.http_server import Listener
 from mediator.errors import SettingsError
 from tests.support.sockets import connect, exchange, head, read_answer
 

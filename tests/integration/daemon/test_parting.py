@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from mediator.daemon.listening import Listener
-from mediator.daemon.parting import accepted, keep_out
+from mediator.daemon.http_server import Listener, accepted, keep_out
 from tests.support.sockets import connect, head, read_answer
 
 REQUEST = head("GET", "/", [])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.fingerprints import fingerprint
-from mediator.catalog.scripts import Catalog, Script
+from mediator.catalog.files import fingerprint
+from mediator.catalog.script import Catalog, Script
 from tests.integration.dispatch.support import House
 from tests.unit.dispatch.support import Scripts, script
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from mediator.model.attempts import Ended
+from mediator.model.delivery import Ended
 from mediator.runners.port import Runner
 from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts, Start, Warmed

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mediator.model.attempts import Outcome
+from mediator.model.delivery import Outcome
 from mediator.runners.port import Runner
 from tests.integration.runners.support import Scripts, Start, found, until
 

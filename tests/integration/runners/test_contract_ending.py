@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.policies import Limits
+from mediator.model.delivery import Ended, Outcome
+from mediator.model.policy import Limits
 from mediator.runners.port import Runner
 from tests.integration.runners.support import Scripts, Start, found, until
 

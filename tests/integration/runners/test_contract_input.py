@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.model.attempts import Outcome
-from mediator.model.policies import Limits
+from mediator.model.delivery import Outcome
+from mediator.model.policy import Limits
 from tests.integration.runners.support import Scripts, Start, found
 
 FIVE_MEGABYTES = bytes(range(256)) * 20480

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.model.attempts import Outcome
-from mediator.model.policies import Limits
+from mediator.model.delivery import Outcome
+from mediator.model.policy import Limits
 from mediator.runners.port import Runner
 from tests.integration.runners.support import DEADLINE, Scripts, Start, until
 

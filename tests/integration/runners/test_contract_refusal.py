@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mediator.model.attempts import Ended, Outcome
+from mediator.model.delivery import Ended, Outcome
 from tests.integration.runners.support import Scripts, Start
 
 

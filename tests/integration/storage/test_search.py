@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mediator.model.deliveries import State
-from mediator.storage.port import Search
-from tests.integration.storage.support import (
+from mediator.model.delivery import State
+from mediator.storage.interface import Search
+from tests.support.store import (
     DEAD,
     OK,
     SECOND,

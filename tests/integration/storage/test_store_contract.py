@@ -8,11 +8,10 @@ from datetime import timedelta
 import pytest
 
 from mediator.errors import KeyReused, NotFound
-from mediator.model.attempts import Ended, Outcome, Output
-from mediator.model.deliveries import Accepted, Repeat, State, TicketFields
-from mediator.storage.port import DeliveryStore
+from mediator.model.delivery import Accepted, Ended, Outcome, Output, Repeat, State, TicketFields
+from mediator.storage.interface import DeliveryStore
 from mediator.tracing.context import TraceContext
-from tests.integration.storage.support import (
+from tests.support.store import (
     DEAD,
     FAILED,
     ROOMY,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mediator.errors import KeyReused
-from mediator.model.deliveries import Accepted, Repeat
-from mediator.storage.port import DeliveryStore
-from tests.integration.storage.support import DEAD, SECOND, START, Desk, again, like, new
+from mediator.model.delivery import Accepted, Repeat
+from mediator.storage.interface import DeliveryStore
+from tests.support.store import DEAD, SECOND, START, Desk, again, like, new
 
 
 class TestWaiting:

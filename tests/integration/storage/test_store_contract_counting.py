@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from mediator.model.census import Waiting
-from mediator.model.deliveries import Fate, State
-from tests.integration.storage.support import DEAD, SECOND, START, SUCCEEDED, Desk, again
+from mediator.model.delivery import Fate, State, Waiting
+from tests.support.store import DEAD, SECOND, START, SUCCEEDED, Desk, again
 
 
 async def test_an_empty_store_has_nothing_to_count(desk: Desk) -> None:

@@ -9,11 +9,10 @@ from datetime import timedelta
 import pytest
 
 from mediator.errors import Conflict
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.deliveries import State, Verdict
-from mediator.storage.leases import MOST_LOSSES
-from mediator.storage.port import DeliveryStore, Held
-from tests.integration.storage.support import (
+from mediator.model.delivery import Ended, Outcome, State, Verdict
+from mediator.storage.interface import DeliveryStore, Held
+from mediator.storage.transitions import MOST_LOSSES
+from tests.support.store import (
     DEAD,
     LEASE,
     SECOND,
@@ -180,12 +179,12 @@ class TestHastening:
         near = await desk.accept(at=desk.now + 5 * SECOND)
         other = await desk.accept("b.py", at=desk.now + timedelta(hours=2))
         latest = {"a.py": desk.now + 10 * SECOND, "b.py": desk.now + timedelta(hours=3)}
-        assert await desk.store.hasten(latest, now=desk.now) == 1
+        assert await desk.store.clamp_due(latest, now=desk.now) == 1
         due = [(await desk.find(i)).due for i in (far, near, other)]
         assert due == [desk.now, desk.now + 5 * SECOND, desk.now + timedelta(hours=2)]
 
     async def test_there_may_be_no_script_at_all(self, desk: Desk) -> None:
-        assert await desk.store.hasten({}, now=desk.now) == 0
+        assert await desk.store.clamp_due({}, now=desk.now) == 0
 
 
 class TestRetrying:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from mediator.errors import NotFound
-from mediator.model.deliveries import Repeat, State
-from mediator.storage import removing
-from mediator.storage.port import DeliveryStore, Kept, Search
-from tests.integration.storage.support import (
+from mediator.model.delivery import Repeat, State
+from mediator.storage.interface import DeliveryStore, RetentionRule, Search
+from mediator.storage.prune import LARGEST_AT_ONCE
+from tests.support.store import (
     DEAD,
     FAILED,
     SECOND,
@@ -26,7 +26,7 @@ from tests.integration.storage.support import (
 FOR_EVER = START + timedelta(days=365)
 
 
-def kept(**fields: Any) -> Kept:
+def kept(**fields: Any) -> RetentionRule:
     """Nothing is, unless fields say otherwise."""
     values: dict[str, Any] = {
         "state": State.SUCCEEDED,
@@ -34,7 +34,7 @@ def kept(**fields: Any) -> Kept:
         "most": None,
         "always_since": FOR_EVER,
     }
-    return Kept(**{**values, **fields})
+    return RetentionRule(**{**values, **fields})
 
 
 async def ended(desk: Desk, count: int = 1, **fields: Any) -> list[str]:
@@ -47,7 +47,7 @@ async def ended(desk: Desk, count: int = 1, **fields: Any) -> list[str]:
     return ids
 
 
-async def all_removed(store: DeliveryStore, wanted: Kept) -> int:
+async def all_removed(store: DeliveryStore, wanted: RetentionRule) -> int:
     total = 0
     while count := await store.remove(wanted):
         total += count
@@ -149,19 +149,18 @@ async def test_a_removed_delivery_is_no_longer_repeated(desk: Desk) -> None:
     assert (await desk.store.accept(resent)).repeat is Repeat.NEW
 
 
-async def test_few_go_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    await ended(desk, 5)
-    monkeypatch.setattr(removing, "LARGEST_AT_ONCE", 1)
+async def test_few_go_at_once(desk: Desk) -> None:
+    await ended(desk, body=bytes(LARGEST_AT_ONCE))
+    await ended(desk, 4)
     assert await desk.store.remove(kept()) == 1, "however large, one goes"
-    monkeypatch.undo()
     assert await desk.store.remove(kept()) == 4
 
 
 async def test_space_is_given_back_until_little_is_unused(desk: Desk) -> None:
     await ended(desk, 20, body=bytes(200_000), deduplicate_since=None)
-    assert not await desk.store.give_back()
+    assert not await desk.store.vacuum_step()
     await all_removed(desk.store, kept())
-    while await desk.store.give_back():
+    while await desk.store.vacuum_step():
         pass
     at: datetime = desk.now
     assert await ended(desk, 1, at=at), "it is as good as new"

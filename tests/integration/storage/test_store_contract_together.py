@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from mediator.errors import KeyReused, NotFound
-from mediator.model.deliveries import Repeat
-from mediator.storage.port import DeliveryStore
-from tests.integration.storage.support import Desk, like, new
+from mediator.model.delivery import Repeat
+from mediator.storage.interface import DeliveryStore
+from tests.support.store import Desk, like, new
 
 
 async def test_all_are_kept_in_their_order(store: DeliveryStore) -> None:

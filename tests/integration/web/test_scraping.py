@@ -6,7 +6,6 @@ import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,18 +14,16 @@ from aiohttp import web
 
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
-from mediator.model.census import Census
+from mediator.model.delivery import Census
 from mediator.model.signatures import Key, Verifier
-from mediator.settings.tree import Store
-from mediator.storage.measured import MeasuredStore
-from mediator.storage.store import SqliteStore
+from mediator.settings.schema import Store
+from mediator.storage.memory import MemoryStore
 from mediator.web.app import make_health
-from mediator.web.bounds import Bounds
-from mediator.web.problems import problems
+from mediator.web.backpressure import Bounds
+from mediator.web.middleware import problems
 from mediator.web.services import SERVICES, Services
-from mediator.web.timing import timed
-from tests.integration.dispatch.support import FaultyStore
-from tests.integration.storage.support import new
+from mediator.web.signed_request import timed
+from tests.support.store import FaultyStore, new
 from tests.unit.dispatch.support import Clock, Scripts, script
 
 STORE = {"probe", "census", "size", "free"}
@@ -69,12 +66,12 @@ class Site:
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    sqlite = SqliteStore(tmp_path / "mediator.db")
-    await sqlite.start()
-    faulty, clock, metrics = FaultyStore(sqlite), Clock(), Metrics()
-    slow = Slow(faulty, clock)
-    store: Any = MeasuredStore(slow, metrics)
+async def site() -> AsyncIterator[Site]:
+    clock, metrics = Clock(), Metrics()
+    memory = MemoryStore(metrics=metrics)
+    await memory.start()
+    faulty = FaultyStore(memory, metrics)
+    store: Any = Slow(faulty, clock)
 
     async def writable() -> str:
         try:
@@ -100,9 +97,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0]
     async with aiohttp.ClientSession() as session:
-        yield Site(services, faulty, slow, clock, session, f"http://{host}:{port}")
+        yield Site(services, faulty, store, clock, session, f"http://{host}:{port}")
     await runner.cleanup()
-    await sqlite.close()
+    await memory.close()
 
 
 async def test_without_the_store_the_rest_is_shown_and_so_is_that_it_is_away(site: Site) -> None:

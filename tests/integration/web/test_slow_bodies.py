@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from mediator.web.handover import read_body
-from mediator.web.problems import problems
+from mediator.web.middleware import problems
+from mediator.web.request import read_body
 from tests.support.sockets import connect, exchange, head, read_answer
 
 

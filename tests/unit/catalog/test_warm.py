@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.directory import ScriptsDirectory
-from mediator.catalog.scripts import Script
-from mediator.settings.tree import Settings
+from mediator.catalog.loader import ScriptsDirectory
+from mediator.catalog.script import Script
+from mediator.settings.schema import Settings
 from tests.support.catalog import put, settings_in
 
 POLICY = '# /// script\n# [tool.mediator]\n# runner = "warm"\n# preload = ["a.b"]\n# ///\n'

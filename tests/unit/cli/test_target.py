@@ -9,8 +9,8 @@ import pytest
 from mediator.cli.failures import NOT_ALLOWED, USAGE, Failure
 from mediator.cli.target import find_target, find_url, own_url
 from mediator.errors import SettingsError
+from mediator.settings.schema import Http
 from mediator.settings.secrets import new_secret_file
-from mediator.settings.tree import Http
 
 EYES = "{name: a, role: viewer, secret_file: eyes}"
 

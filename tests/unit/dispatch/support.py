@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mediator.catalog.scripts import Catalog, Script
-from mediator.model.deliveries import Delivery, State, TicketFields
-from mediator.model.policies import Policy, PolicyDefaults, Retry, StatedPolicy, resolve
+from mediator.catalog.script import Catalog, Script
+from mediator.model.delivery import Delivery, State, TicketFields
+from mediator.model.policy import Policy, PolicyDefaults, Retry, StatedPolicy, resolve
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 DIRECTORY = Path("/scripts")

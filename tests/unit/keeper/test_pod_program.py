@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.keeper import requests
-from mediator.keeper.files import Drift, PodFile, difference
-from mediator.keeper.requests import PodError, program
+from mediator.keeper import protocol
+from mediator.keeper.protocol import Drift, PodError, PodFile, difference, program
 
 BASH = shutil.which("bash") or "bash"
 FILES = (
@@ -34,8 +33,8 @@ def pod(directory: Path, asked: bytes, *, path: str | None = None) -> bytes:
 
 
 def put(directory: Path) -> None:
-    answer = pod(directory, requests.install(FILES))
-    assert requests.read_install(answer, FILES) == ("",) * len(FILES)
+    answer = pod(directory, protocol.install(FILES))
+    assert protocol.read_install(answer, FILES) == ("",) * len(FILES)
 
 
 def only(tmp_path: Path, *commands: str) -> str:
@@ -66,10 +65,10 @@ def test_what_was_installed_is_there_byte_for_byte_with_its_mode(directory: Path
 
 
 def test_what_was_installed_does_not_differ(directory: Path) -> None:
-    absent = requests.read_look(pod(directory, requests.look(FILES)), FILES)
+    absent = protocol.read_look(pod(directory, protocol.look(FILES)), FILES)
     assert all(seen.absent for seen in absent.seen)
     put(directory)
-    looked = requests.read_look(pod(directory, requests.look(FILES)), FILES)
+    looked = protocol.read_look(pod(directory, protocol.look(FILES)), FILES)
     assert looked.tools == {"sha256sum", "stat", "chmod", "mv"}
     assert [difference(file, seen) for file, seen in zip(FILES, looked.seen, strict=True)] == [
         None
@@ -86,7 +85,7 @@ def test_every_kind_of_drift_is_seen(directory: Path) -> None:
     key.symlink_to("elsewhere")
     empty.unlink()
     empty.mkdir()
-    looked = requests.read_look(pod(directory, requests.look(FILES)), FILES)
+    looked = protocol.read_look(pod(directory, protocol.look(FILES)), FILES)
     found = [difference(file, seen) for file, seen in zip(FILES, looked.seen, strict=True)]
     assert [one and one.drift for one in found] == [
         Drift.CONTENT,
@@ -101,23 +100,23 @@ def test_without_any_command_contents_are_compared(directory: Path, tmp_path: Pa
     put(directory)
     (directory / FILES[0].name).write_bytes(FILES[0].data + b"\0")  # bash would drop it
     (directory / FILES[3].name).write_bytes(b"x" * 40)
-    looked = requests.read_look(pod(directory, requests.look(FILES), path=""), FILES)
+    looked = protocol.read_look(pod(directory, protocol.look(FILES), path=""), FILES)
     assert looked.tools == frozenset()
     assert all(seen.digest is None and seen.mode is None for seen in looked.seen)
-    answer = pod(directory, requests.compare(FILES), path=only(tmp_path))
-    assert requests.read_compare(answer, FILES) == (False, True, True, False, True)
+    answer = pod(directory, protocol.compare(FILES), path=only(tmp_path))
+    assert protocol.read_compare(answer, FILES) == (False, True, True, False, True)
 
 
 def test_a_file_that_is_missing_differs(directory: Path) -> None:
-    answer = pod(directory, requests.compare(FILES[-1:]))
-    assert requests.read_compare(answer, FILES[-1:]) == (False,)
+    answer = pod(directory, protocol.compare(FILES[-1:]))
+    assert protocol.read_compare(answer, FILES[-1:]) == (False,)
 
 
 def test_what_cannot_be_made_runnable_leaves_nothing_behind(
     directory: Path, tmp_path: Path
 ) -> None:
-    answer = pod(directory, requests.install(FILES[:1]), path=only(tmp_path, "mv", "rm"))
-    (said,) = requests.read_install(answer, FILES[:1])
+    answer = pod(directory, protocol.install(FILES[:1]), path=only(tmp_path, "mv", "rm"))
+    (said,) = protocol.read_install(answer, FILES[:1])
     assert "chmod: command not found" in said
     assert list(directory.iterdir()) == []
 
@@ -127,7 +126,7 @@ def test_a_key_is_readable_to_nobody_else_even_before_it_has_its_mode(
 ) -> None:
     path = only(tmp_path, "mv")
     (Path(path) / "chmod").symlink_to(shutil.which("true") or "")
-    pod(directory, requests.install(FILES[3:4]), path=path)
+    pod(directory, protocol.install(FILES[3:4]), path=path)
     assert (directory / FILES[3].name).stat().st_mode & 0o777 == 0o600
 
 
@@ -139,22 +138,22 @@ def test_what_one_that_was_killed_left_half_written_is_removed(directory: Path) 
 
 def test_a_directory_in_the_way_is_named_and_left(directory: Path) -> None:
     (directory / FILES[0].name).mkdir()
-    answer = pod(directory, requests.install(FILES[:2]))
-    assert requests.read_install(answer, FILES[:2]) == ("there is a directory of that name", "")
+    answer = pod(directory, protocol.install(FILES[:2]))
+    assert protocol.read_install(answer, FILES[:2]) == ("there is a directory of that name", "")
     assert list((directory / FILES[0].name).iterdir()) == []
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    answer = pod(tmp_path / "nowhere", requests.look(FILES))
+    answer = pod(tmp_path / "nowhere", protocol.look(FILES))
     with pytest.raises(PodError, match=r"there is no directory .*nowhere"):
-        requests.read_look(answer, FILES)
+        protocol.read_look(answer, FILES)
 
 
 def test_input_that_was_cut_off_writes_nothing(directory: Path) -> None:
-    asked = requests.install(FILES[:1])
+    asked = protocol.install(FILES[:1])
     answer = pod(directory, asked[: len(asked) - len(b"end\n") - 1])
     with pytest.raises(PodError, match="cut off"):
-        requests.read_install(answer, FILES[:1])
+        protocol.read_install(answer, FILES[:1])
     assert list(directory.iterdir()) == []
 
 
@@ -165,4 +164,4 @@ def test_input_that_was_cut_off_writes_nothing(directory: Path) -> None:
 )
 def test_an_answer_that_is_none_is_refused(answer: bytes) -> None:
     with pytest.raises(PodError):
-        requests.read_look(answer, FILES[:1])
+        protocol.read_look(answer, FILES[:1])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from mediator.metrics import Metrics
-from mediator.model.census import Census, Waiting
-from mediator.model.deliveries import State
+from mediator.model.delivery import Census, State, Waiting
 
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
 

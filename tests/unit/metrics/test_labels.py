@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mediator.errors import MediatorError
-from mediator.metrics.attempts import code_class
-from mediator.metrics.intake import REFUSALS
-from mediator.metrics.names import ScriptNames, event_label
-from mediator.model.attempts import Ended, Outcome
-from mediator.model.policies import StatedPolicy, resolve
-from mediator.settings.tree import Settings
+from mediator.metrics.deliveries import REFUSALS, code_class
+from mediator.metrics.labels import ScriptNames, event_label
+from mediator.model.delivery import Ended, Outcome
+from mediator.model.policy import StatedPolicy, resolve
+from mediator.settings.schema import Settings
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mediator.metrics import Metrics
-from mediator.metrics.page import CLASSIC, OPENMETRICS
+from mediator.metrics.registry import CLASSIC, OPENMETRICS
 
 PROMETHEUS_2_42 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mediator.model.answers import problem_of_answer
-from mediator.model.kinds import ANSWERS, Kind
+from mediator.model.policy import ANSWERS, Kind
 
 
 @pytest.mark.parametrize(

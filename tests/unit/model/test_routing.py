@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mediator.model.routing import Route, explain, scripts_of
-from mediator.model.tickets import Ticket
+from mediator.model.ticket import Ticket
 
 TICKET = Ticket(id="1", subject="[URGENT] open 443", priority="High", step="Business approval")
 

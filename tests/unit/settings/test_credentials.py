@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mediator.errors import SettingsError
-from mediator.settings.loading import load
+from mediator.settings.load import load
 
 TEXT = """
 store: {url: "postgresql://mediator@db/mediator", password_file: $CREDENTIALS_DIRECTORY/db.password}

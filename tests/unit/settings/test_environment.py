@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mediator.errors import SettingsError
-from mediator.settings.loading import load
+from mediator.settings.load import load
 
 
 @pytest.mark.parametrize(

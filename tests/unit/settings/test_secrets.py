@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mediator.errors import SettingsError
+from mediator.settings.schema import Auth
 from mediator.settings.secrets import Secret, new_secret_file, read_secret, read_secrets
-from mediator.settings.tree import Auth
 
 GOOD = "0123456789abcdef0123456789abcdef"
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 
 from mediator.errors import Crowded, Full, StoreUnavailable
-from mediator.settings.tree import Store
-from mediator.storage.port import DeliveryStore
-from mediator.web.bounds import Bounds
-from tests.integration.storage.support import new
+from mediator.settings.schema import Store
+from mediator.storage.interface import DeliveryStore
+from mediator.web.backpressure import Bounds
+from tests.support.store import new
 from tests.unit.dispatch.support import Clock
 
 MIB = 2**20

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediator.errors import BadRequest
-from mediator.web.handover import Call, Preference, read_preference, read_query
+from mediator.web.request import Call, Preference, read_preference, read_query
 
 
 def quoted(value: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from mediator.web.app import make_api, make_health
-from mediator.web.openapi import description
+from mediator.web.schemas import description
 from mediator.web.services import Services
 
 NOBODY = cast("Services", None)

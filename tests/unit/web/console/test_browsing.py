@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
-from mediator.model.deliveries import Delivery, State
-from mediator.storage.port import DeliveryStore, Search
-from mediator.web.console.browsing import BUDGET, FIRST_STRETCH, Found, browse
+from mediator.model.delivery import Delivery, State
+from mediator.storage.interface import DeliveryStore, Search
+from mediator.web.console.views import BUDGET, FIRST_STRETCH, DeliveryPage, browse
 from tests.unit.dispatch.support import NOW, delivery
 
 MINUTE = timedelta(minutes=1)
@@ -47,19 +47,19 @@ class Shelf:
                 break
         return found
 
-    async def place(self, at: datetime) -> int:
+    async def seq_at(self, at: datetime) -> int:
         return min(max(-((NOW - at) // MINUTE), 1), self.count + 1)
 
     def timer(self) -> float:
         return self.time
 
 
-async def look(shelf: Shelf, **wanted: object) -> Found:
+async def look(shelf: Shelf, **wanted: object) -> DeliveryPage:
     search = Search(**{"limit": 5, **wanted})  # type: ignore[arg-type]
     return await browse(cast("DeliveryStore", shelf), search, timer=shelf.timer)
 
 
-def seqs(found: Found) -> list[int]:
+def seqs(found: DeliveryPage) -> list[int]:
     return [item.seq for item in found.items]
 
 
@@ -80,7 +80,7 @@ async def test_a_page_that_is_just_full_is_the_last() -> None:
 
 
 async def test_an_empty_store_has_nothing() -> None:
-    assert await look(Shelf(0)) == Found(items=[], after=None)
+    assert await look(Shelf(0)) == DeliveryPage(items=[], after=None)
 
 
 async def test_what_is_rare_is_found_stretch_by_stretch() -> None:
@@ -124,11 +124,11 @@ async def test_times_bound_what_is_looked_at() -> None:
 
 async def test_a_clock_that_was_set_back_a_little_hides_nothing() -> None:
     shelf = Shelf(1000)
-    place = shelf.place
+    place = shelf.seq_at
 
     async def amiss(at: datetime) -> int:
         return await place(at) + (40 if at < NOW + 500 * MINUTE else -40)
 
-    shelf.place = amiss  # type: ignore[method-assign]
+    shelf.seq_at = amiss  # type: ignore[method-assign]
     found = await look(shelf, since=NOW + 500 * MINUTE, until=NOW + 503 * MINUTE)
     assert seqs(found) == [502, 501, 500]

@@ -6,10 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from mediator.model.attempts import Attempt, Outcome
-from mediator.model.deliveries import State
+from mediator.model.delivery import Attempt, Outcome, State
 from mediator.web.console.charts import Bar, stacked, timeline
-from tests.integration.storage.support import SECOND, START
+from tests.support.store import SECOND, START
 
 HEIGHT, WIDTH = 100.0, 400.0
 

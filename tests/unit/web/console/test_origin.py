@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediator.web.console.origin import by_https, same_origin
+from mediator.web.console.auth import by_https, same_origin
 
 
 @pytest.mark.parametrize(

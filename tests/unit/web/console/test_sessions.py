@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mediator.settings.schema import Role
 from mediator.settings.secrets import Secret
-from mediator.settings.tree import Role
-from mediator.web.console.sessions import LIFE, begin, may_sign_in, unsealed
+from mediator.web.console.auth import LIFE, begin, may_sign_in, unsealed
 from mediator.web.services import Holder
 
 NOW = datetime(2026, 2, 28, 9, 30, 0, 5, tzinfo=UTC)

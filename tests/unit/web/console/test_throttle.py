@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from mediator.web.console.throttle import MOST, WINDOW, Throttle
+from mediator.web.console.auth import MOST, WINDOW, Throttle
 
 NOW = datetime(2026, 2, 28, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

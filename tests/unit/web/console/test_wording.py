@@ -7,9 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from markupsafe import Markup
 
-from mediator.model.attempts import Outcome
-from mediator.model.deliveries import State
-from mediator.web.console.wording import SIGNS, TONES, ago, finalize, lasted, machine, moment, size
+from mediator.model.delivery import Outcome, State
+from mediator.web.console.rendering import (
+    SIGNS,
+    TONES,
+    ago,
+    finalize,
+    lasted,
+    machine,
+    moment,
+    size,
+)
 
 NOW = datetime(2026, 2, 28, 9, 30, tzinfo=UTC)
 

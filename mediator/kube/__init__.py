@@ -1,0 +1,1 @@
+"""One dialect of Kubernetes: client, watch, access review, exec."""
