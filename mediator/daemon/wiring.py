@@ -35,7 +35,7 @@ from mediator.storage.factory import store_of
 from mediator.storage.interface import DeliveryStore
 from mediator.storage.measured import MeasuredStore
 from mediator.tracing.port import NoTracer, Tracer
-from mediator.web.backpressure import Bounds
+from mediator.web.backpressure import Backpressure
 from mediator.web.services import Check, Holder, Services
 
 
@@ -98,7 +98,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         metrics=metrics,
         clock=clock,
     )
-    bounds = Bounds(store, settings.store, clock)
+    backpressure = Backpressure(store, settings.store, clock)
     services = Services(
         store=store,
         scripts=scripts,
@@ -110,8 +110,9 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         deduplicate=settings.dispatch.deduplicate,
         migration=settings.http.migration,
         routes=tuple(row.route for row in settings.routes),
-        bounds=bounds,
-        checks={**_checks(store, dispatcher), "disk": bounds.disk},
+        backpressure=backpressure,
+        slots=slots,
+        checks={**_checks(store, dispatcher), "disk": backpressure.disk},
         live=live,
         tracer=tracer,
     )

@@ -28,6 +28,7 @@ from mediator.errors import (
     Unauthenticated,
 )
 from mediator.metrics.labels import ScriptNames, Snapshot, calls_label, event_label
+from mediator.metrics.recent import Recent
 from mediator.model.delivery import (
     ENDED,
     Calls,
@@ -68,8 +69,8 @@ def code_class(ended: Ended, policy: Policy) -> str:
 class AttemptMetrics:
     """What happens to deliveries between their acceptance and their end."""
 
-    def __init__(self, registry: CollectorRegistry, names: ScriptNames) -> None:
-        self._names = names
+    def __init__(self, registry: CollectorRegistry, names: ScriptNames, recent: Recent) -> None:
+        self._names, self._recent = names, recent
         self._counting(registry)
         self._timing(registry)
         for state in ENDED:
@@ -154,12 +155,14 @@ class AttemptMetrics:
         code = code_class(ended, policy)
         self._attempts.labels(script, ended.outcome, code).inc(exemplar=exemplar)
         self._duration.labels(script).observe(max(0.0, seconds), exemplar=exemplar)
+        self._recent.attempted(script, ended.outcome)
 
     def lost(self, fate: Fate) -> None:
         """An attempt was lost with the mediator that made it."""
         script = self._names.label(fate.script)
         self._attempts.labels(script, Outcome.LOST, "none").inc(exemplar=_exemplar(fate))
         self.recovered.inc(exemplar=_exemplar(fate))
+        self._recent.attempted(script, Outcome.LOST)
 
     def ended(self, delivery: Delivery | Fate, state: State, at: datetime) -> None:
         """A delivery ended, whoever ended it."""
@@ -209,8 +212,8 @@ _CRASH = "crash"
 class IntakeMetrics:
     """What happens to hand-overs until they are answered."""
 
-    def __init__(self, registry: CollectorRegistry, names: ScriptNames) -> None:
-        self._names = names
+    def __init__(self, registry: CollectorRegistry, names: ScriptNames, recent: Recent) -> None:
+        self._names, self._recent = names, recent
         self._accepting(registry)
         self._refusing(registry)
         self._answering(registry)
@@ -284,6 +287,8 @@ class IntakeMetrics:
 
     def accepted(self, new: NewDelivery, repeat: Repeat, *, delivery_id: str) -> None:
         """A hand-over is kept, or was before."""
+        if repeat is Repeat.NEW:
+            self._recent.accepted()
         exemplar = {"delivery_id": delivery_id}
         script = self._names.label(new.script)
         self._accepted.labels(script, repeat).inc(exemplar=exemplar)

@@ -14,6 +14,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from mediator.metrics.deliveries import AttemptMetrics, BacklogMetrics, IntakeMetrics
 from mediator.metrics.labels import ScriptNames
+from mediator.metrics.recent import Recent
 from mediator.metrics.system import CatalogMetrics, ProcessMetrics, StoreMetrics
 
 # A series that says when another began doubles the page and answers no question here.
@@ -26,9 +27,11 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.names = ScriptNames()
-        self.intake = IntakeMetrics(self.registry, self.names)
+        self.recent = Recent()
+        """what was taken and done lately, for who asks the mediator itself"""
+        self.intake = IntakeMetrics(self.registry, self.names, self.recent)
         """is it taking work"""
-        self.attempts = AttemptMetrics(self.registry, self.names)
+        self.attempts = AttemptMetrics(self.registry, self.names, self.recent)
         """what fails and why, and who is slow"""
         self.backlog = BacklogMetrics(self.registry, self.names)
         """is it keeping up, and was anything lost"""

@@ -1,4 +1,7 @@
-"""What the caller of intake hears: accepted, or the script's own answer."""
+"""What the caller of intake hears: accepted, or the script's own answer, or that it was checked.
+
+The shim writes such an answer to its own stdout and stderr, and exits as the script did.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,10 @@ LOOK = 2.0
 from another mediator."""
 _SIGNAL_EXIT = 128
 """Added to a signal's number, as shells do."""
+_WORD = ("test",)
+_CALLED_BY_ARGUMENT = frozenset({Kind.CONDITION, Kind.ASSIGNMENT})
+"""Kinds that SecureChange tests by the word `test` in place of the ticket id."""
+_SMALLEST = {"response": b"<response><condition_result>false</condition_result></response>"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,16 +232,7 @@ def raw(stdout: bytes, stderr: bytes, *, exit_code: int, delivery: str = "") -> 
     )
 
 
-# The Test button of SecureChange, where a policy wants a script checked instead of run.
-
-
-_WORD = ("test",)
-_CALLED_BY_ARGUMENT = frozenset({Kind.CONDITION, Kind.ASSIGNMENT})
-"""Kinds that SecureChange tests by the word `test` in place of the ticket id."""
-_SMALLEST = {"response": b"<response><condition_result>false</condition_result></response>"}
-
-
-def is_word(script: Script, arguments: tuple[str, ...]) -> bool:
+def is_test_word(script: Script, arguments: tuple[str, ...]) -> bool:
     """Whether the arguments are the word by which SecureChange tests this kind."""
     return script.policy.kind in _CALLED_BY_ARGUMENT and arguments == _WORD
 
