@@ -1,4 +1,4 @@
-"""The metrics, one object with a registry of its own. docs/metrics.md lists them.
+"""The registry: every metric in one object, and the page of them. docs/metrics.md lists them.
 
 Label values come from closed sets: scripts of the catalog, and the words of the model.
 """
@@ -16,6 +16,10 @@ from mediator.metrics.deliveries import AttemptMetrics, BacklogMetrics, IntakeMe
 from mediator.metrics.labels import ScriptNames
 from mediator.metrics.recent import Recent
 from mediator.metrics.system import CatalogMetrics, ProcessMetrics, StoreMetrics
+
+CLASSIC = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_openmetrics = cast("Callable[[CollectorRegistry], bytes]", generate_openmetrics)  # untyped there
 
 # A series that says when another began doubles the page and answers no question here.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -59,21 +63,12 @@ class Metrics:
         return page(self.registry, accept)
 
 
-# The text that Prometheus scrapes, in the format that it asks for.
-
-CLASSIC = "text/plain; version=0.0.4; charset=utf-8"
-OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
     """One scrape."""
 
     content_type: str
     body: bytes
-
-
-_openmetrics = cast("Callable[[CollectorRegistry], bytes]", generate_openmetrics)  # untyped there
 
 
 def page(registry: CollectorRegistry, accept: str) -> Page:

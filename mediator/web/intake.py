@@ -21,7 +21,7 @@ from mediator.model.routing import explain, scripts_of
 from mediator.model.ticket import Ticket
 from mediator.web.middleware import handing_over
 from mediator.web.openapi import Answers, Operation, parameter, refused
-from mediator.web.request import Call, HandOver, Sender, read_preference
+from mediator.web.request import HandOver, Preference, Sender, read_preference
 from mediator.web.schemas import AcceptedDocument, EventDocument
 from mediator.web.script_response import (
     Answerer,
@@ -79,13 +79,12 @@ async def take(request: web.Request, hand_over: HandOver) -> web.StreamResponse:
     if test and is_only_checked(script):
         return checked(script)
     preference = read_preference(request.headers.get("Prefer", ""))
-    waits = is_waited_for(script, call, ticket)
-    new = new_delivery(
-        hand_over,
+    new = delivery_to(
         script,
+        hand_over,
         ticket,
+        preference=preference,
         now=services.clock.now(),  # not when it began to arrive: a body may take a while
-        patience=preference.patience(script.policy.timeout) if waits else None,
         deduplicate=services.deduplicate,
     )
     accepted = await _keep(services, new)
@@ -108,24 +107,37 @@ def _script(services: Services, name: str, sender: Sender) -> Script:
     return script
 
 
-def is_waited_for(script: Script, call: Call, ticket: Ticket) -> bool:
-    """Whether a person waits for the script's answer, be it only to see the Test button's."""
-    return script.policy.kind.interactive or call.is_test(ticket)
-
-
-def new_delivery(
-    hand_over: HandOver,
+def delivery_to(
     script: Script,
+    hand_over: HandOver,
     ticket: Ticket,
     *,
+    preference: Preference,
     now: datetime,
-    patience: timedelta | None,
     deduplicate: timedelta,
 ) -> NewDelivery:
-    """What is to be kept. `patience`: how long somebody waits for the answer; None: nobody does.
+    """What is to be kept of a hand-over that names its script.
 
-    `deduplicate`: how far back the same content is the same delivery, where nobody waits.
+    Who presses the Test button waits for the answer, whatever the kind. `deduplicate`: how far back
+    the same content is the same delivery, where nobody waits.
     """
+    interactive = script.policy.kind.interactive or hand_over.call.is_test(ticket)
+    patience = preference.patience(script.policy.timeout) if interactive else None
+    return _new_delivery(
+        script, hand_over, ticket, patience=patience, now=now, deduplicate=deduplicate
+    )
+
+
+def _new_delivery(
+    script: Script,
+    hand_over: HandOver,
+    ticket: Ticket,
+    *,
+    patience: timedelta | None,
+    now: datetime,
+    deduplicate: timedelta,
+) -> NewDelivery:
+    """`patience`: how long somebody waits for the answer; None: nobody does."""
     return NewDelivery(
         id=str(uuid_utils.uuid7()),
         script=script.name,
@@ -241,13 +253,13 @@ def _news(
 ) -> list[NewDelivery]:
     now = services.clock.now()
     return [
-        new_delivery(
+        _new_delivery(
+            script,
             # No Idempotency-Key has a blank in it, so that this is nobody else's.
             replace(hand_over, idempotency_key=f"{hand_over.idempotency_key} {script.name}"),
-            script,
             ticket,
-            now=now,
             patience=None,
+            now=now,
             deduplicate=services.deduplicate,
         )
         for script in scripts

@@ -157,8 +157,8 @@ def read_preference(value: str) -> Preference:
 
 def check_length(request: web.Request, limit: int) -> None:
     """Refuse by the announced length, before anything is read. Raises `TooLarge`."""
-    if request.content_length is not None and request.content_length > limit:
-        raise _too_large(limit)
+    if request.content_length is not None:
+        refuse_too_large(request.content_length, limit)
 
 
 async def read_body(request: web.Request, limit: int, *, seconds: float) -> bytes:
@@ -172,8 +172,7 @@ async def read_body(request: web.Request, limit: int, *, seconds: float) -> byte
         async with asyncio.timeout(seconds):
             async for part in request.content.iter_any():
                 size += len(part)
-                if size > limit:
-                    raise _too_large(limit)
+                refuse_too_large(size, limit)
                 parts.append(part)
     except TimeoutError as error:
         raise TooSlow(f"The ticket did not arrive within {seconds:g} seconds.") from error
@@ -182,10 +181,13 @@ async def read_body(request: web.Request, limit: int, *, seconds: float) -> byte
     return b"".join(parts)
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        f"The ticket is larger than {limit} bytes; http.body_limit in the settings can be raised."
-    )
+def refuse_too_large(size: int, limit: int) -> None:
+    """Raise `TooLarge` for a ticket of so many bytes."""
+    if size > limit:
+        raise TooLarge(
+            f"The ticket is larger than {limit} bytes; http.body_limit in the settings can be"
+            " raised."
+        )
 
 
 async def in_thread_if_large(body: bytes, work: Callable[[], T]) -> T:
