@@ -129,7 +129,7 @@ class Housekeeping:
             try:
                 await self.renew()
                 await self.recover()
-                await self.hasten()
+                await self.clamp_due()
                 await self.sweeper.sweep()
             except StoreUnavailable as error:
                 _log.error("leases not renewed", reason=error.detail)
@@ -179,13 +179,13 @@ class Housekeeping:
         script = self.scripts().get(item.script)
         return script is not None and script.policy.runner is RunnerName.KUBERNETES
 
-    async def hasten(self) -> None:
+    async def clamp_due(self) -> None:
         """Make due what waits longer than its script's policy ever has it wait."""
         now = self.clock.now()
         latest = {
             name: now + _longest(script) + self.lease for name, script in self.scripts().items()
         }
-        count = await self.store.hasten(latest, now=now)
+        count = await self.store.clamp_due(latest, now=now)
         if count:
             _log.warning("deliveries made due, because the clock was set back", count=count)
 

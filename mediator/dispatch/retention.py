@@ -61,7 +61,7 @@ class Cleaner:
                 await asyncio.sleep(self.pause.total_seconds())
             if removed:
                 _log.info("deliveries removed", state=str(kept.state), count=removed)
-        while await self.store.give_back():  # noqa: ASYNC110 - a pause, not a poll
+        while await self.store.vacuum_step():  # noqa: ASYNC110 - a pause, not a poll
             await asyncio.sleep(self.pause.total_seconds())
 
     def _kept(self) -> Iterator[Kept]:

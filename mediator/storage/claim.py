@@ -216,7 +216,7 @@ def _next_due(script: TableValuedAlias) -> Select[Any]:
 
 _NEXT_DUE = _next_due(_SCRIPT)
 _NEXT_DUE_SHARED = _next_due(_SCRIPT_SHARED)
-_HASTEN = (
+_CLAMP_DUE = (
     update(deliveries)
     .where(
         in_state(State.PENDING),
@@ -228,10 +228,10 @@ _HASTEN = (
 )
 
 
-def hasten(conn: Connection, latest: Mapping[str, datetime], *, now: datetime) -> int:
+def clamp_due(conn: Connection, latest: Mapping[str, datetime], *, now: datetime) -> int:
     """Make due now what is due later than `latest` of its script; how many."""
     rows = [{"of": script, "latest": at, "now": now} for script, at in latest.items()]
-    return conn.execute(_HASTEN, rows).rowcount if rows else 0
+    return conn.execute(_CLAMP_DUE, rows).rowcount if rows else 0
 
 
 # Claims beside other mediators, which claim at the same time.

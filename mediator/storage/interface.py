@@ -194,7 +194,7 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
+    async def clamp_due(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
         """Make due now what is due later than `latest` of its script; returns how many.
 
         No policy has that: a clock was set back. Interactive ones are not looked at.
@@ -242,7 +242,7 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    async def give_back(self) -> bool:
+    async def vacuum_step(self) -> bool:
         """Return a little of what removals left unused to the disk.
 
         Returns whether there is more; some of it stays for what comes.
@@ -279,7 +279,7 @@ class DeliveryStore(Protocol):
         """About which `seq` came first at `at` or later; not exact where a clock was set back."""
         ...
 
-    async def pulse(self) -> Hashable:
+    async def change_token(self) -> Hashable:
         """Something that is another one when deliveries have come, begun to run, or ended."""
         ...
 

@@ -93,9 +93,9 @@ class MeasuredStore:
         """Take over attempts that run without their dispatcher."""
         return await self._timed("lease", self._store.adopt(lost, owner=owner, lease=lease))
 
-    async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
+    async def clamp_due(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
         """Make due what a clock that was set back would hold up."""
-        return await self._timed("lease", self._store.hasten(latest, now=now))
+        return await self._timed("lease", self._store.clamp_due(latest, now=now))
 
     async def expire(self, *, now: datetime) -> Sequence[Fate]:
         """Cancel what nobody waits for any more, and count it."""
@@ -148,17 +148,17 @@ class MeasuredStore:
         """About which `seq` came first at `at` or later."""
         return await self._timed("read", self._store.place(at))
 
-    async def pulse(self) -> Hashable:
+    async def change_token(self) -> Hashable:
         """Another one when something has happened."""
-        return await self._timed("read", self._store.pulse())
+        return await self._timed("read", self._store.change_token())
 
     async def remove(self, kept: Kept) -> int:
         """Remove some."""
         return await self._timed("remove", self._store.remove(kept))
 
-    async def give_back(self) -> bool:
+    async def vacuum_step(self) -> bool:
         """Return unused space."""
-        return await self._timed("remove", self._store.give_back())
+        return await self._timed("remove", self._store.vacuum_step())
 
     async def backlog(self) -> Backlog:
         """Counts."""

@@ -38,7 +38,7 @@ class PostgresqlStore(SqlStore):
         await self._bell.close()
         await super().close()
 
-    async def give_back(self) -> bool:
+    async def vacuum_step(self) -> bool:
         """Nothing: PostgreSQL uses again what autovacuum finds free."""
         return False
 

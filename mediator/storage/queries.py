@@ -217,7 +217,7 @@ def recent(conn: Connection, scripts: Collection[str], *, most: int) -> dict[str
     }
 
 
-def pulse(conn: Connection) -> Hashable:
+def change_token(conn: Connection) -> Hashable:
     """Something that is another one when deliveries have come, begun to run, or ended."""
     newest = select(_c.seq).order_by(_c.seq.desc()).limit(1)
     oldest = select(_c.seq).where(PENDING).order_by(_c.seq).limit(1)

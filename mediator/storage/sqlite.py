@@ -237,7 +237,7 @@ _SPARE = 10
 _INCREMENTAL = 2
 
 
-def give_back(connection: Connection) -> bool:
+def vacuum_step(connection: Connection) -> bool:
     """Shorten the file by `STEP` pages if many are free; whether there is more to give back.
 
     A file that was made without `auto_vacuum` cannot be shortened; its free pages are used again

@@ -145,9 +145,9 @@ class SqlStore:
             lambda conn: transitions.adopt(conn, lost, owner=owner, lease=lease)
         )
 
-    async def hasten(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
+    async def clamp_due(self, latest: Mapping[str, datetime], *, now: datetime) -> int:
         """Make due now what is due later than `latest` of its script."""
-        count = await self._write(lambda conn: claim.hasten(conn, latest, now=now))
+        count = await self._write(lambda conn: claim.clamp_due(conn, latest, now=now))
         if count:
             self._tell.work()
         return count
@@ -231,9 +231,9 @@ class SqlStore:
         """About which `seq` came first at `at` or later."""
         return await self._database.read(lambda conn: queries.place(conn, at))
 
-    async def pulse(self) -> Hashable:
+    async def change_token(self) -> Hashable:
         """Another one when something has happened."""
-        return await self._database.read(queries.pulse)
+        return await self._database.read(queries.change_token)
 
     async def probe(self) -> None:
         """Prove that it can be written, by a change that changes nothing."""
@@ -255,9 +255,9 @@ class SqliteStore(SqlStore):
         writer = GroupCommit(database.transaction)
         super().__init__(database, writer, notices=notices, tell=notices)
 
-    async def give_back(self) -> bool:
+    async def vacuum_step(self) -> bool:
         """Shorten the file a little; whether it can be shortened more."""
-        return await self._write(sqlite.give_back)
+        return await self._write(sqlite.vacuum_step)
 
     async def free(self) -> int | None:
         """Bytes free on the file's disk."""

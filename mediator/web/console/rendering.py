@@ -167,18 +167,18 @@ async def page(
         "session": session,
         "here": request.path,
         "now": request.app[SERVICES].clock.now(),
-        "pulse": "",
+        "change_token": "",
         **shown,
     }
     return aiohttp_jinja2.render_template(f"{name}.html", request, context, status=status)
 
 
-async def pulse_of(request: web.Request) -> str:
-    """What a page that follows changes shows as its `pulse`.
+async def change_token_of(request: web.Request) -> str:
+    """What a page that follows changes shows as its change token.
 
     To be read before what it shows: what changes in between is noticed then.
     """
-    return await request.app[CHANGES].pulse()
+    return await request.app[CHANGES].change_token()
 
 
 @web.middleware
@@ -284,7 +284,7 @@ BEAT = 10
 
 
 class ChangeFeed:
-    """The pulse of the store and the catalog."""
+    """The change token of the store and the catalog."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -292,7 +292,7 @@ class ChangeFeed:
         self._last = ""
         self._at: datetime | None = None
 
-    async def pulse(self) -> str:
+    async def change_token(self) -> str:
         """A word that is another one when something has changed."""
         async with self._feeling:
             now = self._services.clock.now()
@@ -303,7 +303,7 @@ class ChangeFeed:
     async def _feel(self) -> str:
         scripts = self._services.scripts.catalog.scripts.values()
         seen = (
-            await self._services.store.pulse(),
+            await self._services.store.change_token(),
             [(script.name, script.problem, script.warning, script.sha256) for script in scripts],
             self._services.draining,
         )
@@ -313,13 +313,13 @@ class ChangeFeed:
         """`changed` as often as it is another word than the last; None is a sign of life."""
         quiet = 0
         while not self._services.idle.is_set():
-            pulse = await self.pulse()
-            quiet = 0 if pulse != seen else quiet + 1
-            if pulse != seen:
-                yield Event("changed", {"pulse": pulse})
+            change_token = await self.change_token()
+            quiet = 0 if change_token != seen else quiet + 1
+            if change_token != seen:
+                yield Event("changed", {"change_token": change_token})
             elif quiet % BEAT == 0:
                 yield None
-            seen = pulse
+            seen = change_token
             await self._pause()
 
     async def _pause(self) -> None:
@@ -334,6 +334,6 @@ CHANGES = web.AppKey("changes", ChangeFeed)
 
 
 async def follow_changes(request: web.Request) -> web.StreamResponse:
-    """Server-sent events for a page that shows what was so at the pulse `since`."""
+    """Server-sent events for a page that shows what was so at the change token `since`."""
     since = request.query.get("since", "")
     return await stream(request, request.app[CHANGES].events(since))

@@ -13,7 +13,7 @@ from mediator.catalog.script import Script
 from mediator.model.delivery import Delivery, State
 from mediator.storage.interface import Search
 from mediator.web.console.charts import Bar, sparkline
-from mediator.web.console.rendering import page, pulse_of
+from mediator.web.console.rendering import change_token_of, page
 from mediator.web.schemas import script_document
 from mediator.web.services import SERVICES
 
@@ -54,13 +54,13 @@ class Record:
 
 async def show_scripts(request: web.Request) -> web.Response:
     """All scripts."""
-    services, pulse = request.app[SERVICES], await pulse_of(request)
+    services, change_token = request.app[SERVICES], await change_token_of(request)
     catalog = services.scripts.catalog
     recent = await services.store.recent(list(catalog.scripts), most=LATELY)
     return await page(
         request,
         "scripts",
-        pulse=pulse,
+        change_token=change_token,
         rows=[
             (script, Record(deliveries=recent[name])) for name, script in catalog.scripts.items()
         ],
@@ -74,13 +74,13 @@ async def show_scripts(request: web.Request) -> web.Response:
 
 async def show_script(request: web.Request) -> web.Response:
     """One script, its policy and its latest deliveries."""
-    services, pulse = request.app[SERVICES], await pulse_of(request)
+    services, change_token = request.app[SERVICES], await change_token_of(request)
     script = services.scripts.catalog.find(request.match_info["name"])
     deliveries = await services.store.search(Search(script=script.name, limit=LATELY))
     return await page(
         request,
         "script",
-        pulse=pulse,
+        change_token=change_token,
         script=script,
         record=Record(deliveries=deliveries),
         listed=_LISTED,

@@ -22,7 +22,7 @@ from mediator.storage.interface import DeliveryStore, Search
 from mediator.web import operator_api
 from mediator.web.console.auth import ROOT, SESSION, redirect
 from mediator.web.console.charts import STEP, STEPS, THROUGHPUT, Slot, stacked, timeline
-from mediator.web.console.rendering import page, pulse_of
+from mediator.web.console.rendering import change_token_of, page
 from mediator.web.health import unready
 from mediator.web.operator_api import attempt_of, number_of, output_document
 from mediator.web.schemas import read_search
@@ -45,14 +45,14 @@ _FILE = "default-src 'none'; sandbox"
 
 async def show_delivery(request: web.Request) -> web.Response:
     """Everything about one delivery."""
-    services, pulse = request.app[SERVICES], await pulse_of(request)
+    services, change_token = request.app[SERVICES], await change_token_of(request)
     delivery = await services.store.find(request.match_info["id"])
     body = await services.store.body(delivery.id)
     now = services.clock.now()
     return await page(
         request,
         "delivery",
-        pulse=pulse,
+        change_token=change_token,
         delivery=delivery,
         arguments=[_text(argument) for argument in delivery.arguments],
         variables={name: _text(value) for name, value in sorted(delivery.variables.items())},
@@ -230,7 +230,7 @@ _STATES = (State.SUCCEEDED, State.CANCELLED, State.DEAD)
 
 async def show_overview(request: web.Request) -> web.Response:
     """What somebody wants to know at 3 a.m."""
-    services, pulse = request.app[SERVICES], await pulse_of(request)
+    services, change_token = request.app[SERVICES], await change_token_of(request)
     backlog, slots, running, dead, problems = await asyncio.gather(
         services.store.backlog(),
         request.app[THROUGHPUT].slots(),
@@ -246,7 +246,7 @@ async def show_overview(request: web.Request) -> web.Response:
     return await page(
         request,
         "overview",
-        pulse=pulse,
+        change_token=change_token,
         backlog=backlog,
         problems=problems,
         scripts=list(catalog.scripts.values()),
@@ -310,7 +310,7 @@ EVENTS = (
 
 async def show_deliveries(request: web.Request) -> web.Response:
     """A page of deliveries, newest first."""
-    pulse, wrong, status = await pulse_of(request), "", 200
+    change_token, wrong, status = await change_token_of(request), "", 200
     services = request.app[SERVICES]
     given = MultiDict((key, value.strip()) for key, value in request.query.items() if value.strip())
     found = DeliveryPage(items=[], after=None)
@@ -325,7 +325,7 @@ async def show_deliveries(request: web.Request) -> web.Response:
         "deliveries",
         status=status,
         # What is further back does not change while it is looked at.
-        pulse="" if wanted.after or wrong else pulse,
+        change_token="" if wanted.after or wrong else change_token,
         wrong=wrong,
         found=found,
         filters=filters,

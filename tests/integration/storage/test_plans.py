@@ -86,7 +86,7 @@ async def _keep_house(desk: Desk) -> object:
     claims = await desk.claim(slots=3)
     await desk.store.renew("here", [c.delivery.id for c in claims], lease=desk.now)
     await desk.store.expire(now=desk.now)
-    await desk.store.hasten({"a.py": desk.now}, now=desk.now)
+    await desk.store.clamp_due({"a.py": desk.now}, now=desk.now)
     return await desk.recover(crashed=True)
 
 
@@ -183,7 +183,7 @@ async def test_summaries_read_as_much_of_an_index_as_they_tell(spied: tuple[Desk
     await store.recent(["a.py"], most=5)
     assert spy.plans() == ["SEARCH deliveries USING INDEX ix_deliveries_script (script=?)"]
     spy.statements.clear()
-    await store.pulse()
+    await store.change_token()
     await store.place(START)
     assert not any("B-TREE" in line for line in spy.plans())
 

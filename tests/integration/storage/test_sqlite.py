@@ -333,7 +333,7 @@ async def test_the_file_is_shortened_after_removals(path: Path) -> None:
     await store.start()
     await emptied(store)
     before, _ = pages(path)
-    while await store.give_back():
+    while await store.vacuum_step():
         pass
     after, free = pages(path)
     await store.close()
@@ -352,5 +352,5 @@ async def test_a_file_that_cannot_be_shortened_is_left_as_it_is(path: Path) -> N
     store = SqliteStore(path)
     await store.start()
     await emptied(store)
-    assert not await store.give_back()
+    assert not await store.vacuum_step()
     await store.close()

@@ -179,12 +179,12 @@ class TestHastening:
         near = await desk.accept(at=desk.now + 5 * SECOND)
         other = await desk.accept("b.py", at=desk.now + timedelta(hours=2))
         latest = {"a.py": desk.now + 10 * SECOND, "b.py": desk.now + timedelta(hours=3)}
-        assert await desk.store.hasten(latest, now=desk.now) == 1
+        assert await desk.store.clamp_due(latest, now=desk.now) == 1
         due = [(await desk.find(i)).due for i in (far, near, other)]
         assert due == [desk.now, desk.now + 5 * SECOND, desk.now + timedelta(hours=2)]
 
     async def test_there_may_be_no_script_at_all(self, desk: Desk) -> None:
-        assert await desk.store.hasten({}, now=desk.now) == 0
+        assert await desk.store.clamp_due({}, now=desk.now) == 0
 
 
 class TestRetrying:

@@ -159,9 +159,9 @@ async def test_few_go_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_space_is_given_back_until_little_is_unused(desk: Desk) -> None:
     await ended(desk, 20, body=bytes(200_000), deduplicate_since=None)
-    assert not await desk.store.give_back()
+    assert not await desk.store.vacuum_step()
     await all_removed(desk.store, kept())
-    while await desk.store.give_back():
+    while await desk.store.vacuum_step():
         pass
     at: datetime = desk.now
     assert await ended(desk, 1, at=at), "it is as good as new"

@@ -81,10 +81,10 @@ async def test_a_search_looks_no_further_back_than_its_floor(desk: Desk) -> None
 
 
 async def test_the_pulse_changes_with_every_step_of_a_delivery(desk: Desk) -> None:
-    seen: list[Hashable] = [await desk.store.pulse()]
+    seen: list[Hashable] = [await desk.store.change_token()]
 
     async def feel() -> None:
-        seen.append(await desk.store.pulse())
+        seen.append(await desk.store.change_token())
 
     await desk.accept()
     await feel()
@@ -98,4 +98,4 @@ async def test_the_pulse_changes_with_every_step_of_a_delivery(desk: Desk) -> No
     await desk.store.retry(claim.delivery.id, now=desk.now)
     await feel()
     assert all(before != after for before, after in pairwise(seen)), seen
-    assert await desk.store.pulse() == seen[-1]
+    assert await desk.store.change_token() == seen[-1]
