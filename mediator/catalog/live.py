@@ -15,6 +15,7 @@ from mediator.catalog.files import QUIET
 from mediator.catalog.loader import Look, Reader, ScriptsDirectory, being_written
 from mediator.catalog.script import Catalog, EnvironmentState, Script
 from mediator.catalog.watcher import Watching
+from mediator.clock import wait_for_event
 from mediator.errors import SettingsError
 from mediator.metrics import Metrics
 
@@ -157,11 +158,8 @@ class LiveScripts:
 
     async def _keep_looking(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(QUIET if self._unsettled else self._watching.idle):
-                    await self._watching.due.wait()
-            except TimeoutError:
-                pass
+            longest = QUIET if self._unsettled else self._watching.idle
+            await wait_for_event(self._watching.due, seconds=longest)
             self._watching.due.clear()
             await self._read()
 

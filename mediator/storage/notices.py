@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from mediator.clock import wait_for_event
+
 
 class Notices:
     """Hints from those who change deliveries to those who wait for it."""
@@ -34,11 +36,7 @@ class Notices:
 
     async def wait_for_work(self, seconds: float) -> None:
         """Return when something may be due, at the latest after `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._work.wait()
-        except TimeoutError:
-            pass
+        await wait_for_event(self._work, seconds=seconds)
         self._work.clear()
 
     def ended(self, delivery_ids: Iterable[str]) -> None:

@@ -85,19 +85,18 @@ class OtlpTracer:
 
     async def close(self) -> None:
         """Send what is left, for `_LAST` seconds at most."""
-        loop, sent = asyncio.get_running_loop(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        sent: asyncio.Future[None] = loop.create_future()
 
         def send() -> None:
             self._provider.shutdown()
             with suppress(RuntimeError):  # the loop did not wait
-                loop.call_soon_threadsafe(sent.set)
+                loop.call_soon_threadsafe(sent.set_result, None)
 
         # A daemon thread: one of an executor would be waited for at the end of the process.
         threading.Thread(target=send, name="last spans", daemon=True).start()
-        try:
-            async with asyncio.timeout(_LAST):
-                await sent.wait()
-        except TimeoutError:
+        await asyncio.wait({sent}, timeout=_LAST)
+        if not sent.done():
             _log.warning("last spans not exported")
 
 

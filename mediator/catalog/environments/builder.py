@@ -22,6 +22,7 @@ from mediator.catalog.environments.uv import BuildFailed, Uv, without_credential
 from mediator.catalog.files import Fingerprint, fingerprint
 from mediator.catalog.metadata import Need
 from mediator.catalog.script import Catalog, EnvironmentState, Script
+from mediator.clock import wait_for_event
 from mediator.metrics import Metrics
 
 # Which of the installed Pythons runs a script.
@@ -399,7 +400,7 @@ class Environments:
             retry=retry_if_exception_type(BuildFailed),
             wait=self._wait,
             before_sleep=lambda call: self._tell_failure(wanted, call),
-            sleep=lambda seconds: _pause(wanted.again, seconds),
+            sleep=lambda seconds: wait_for_event(wanted.again, seconds=seconds),
         )
         try:
             await trying(self._try, wanted)
@@ -450,12 +451,3 @@ class Environments:
         packages = wanted.place is not None
         what = "its environment could not be built" if packages else "it cannot be started"
         wanted.problem = f"{what}: {error}."
-
-
-async def _pause(again: asyncio.Event, seconds: float) -> None:
-    """Wait so long, or until something has changed."""
-    try:
-        async with asyncio.timeout(seconds):
-            await again.wait()
-    except TimeoutError:
-        return

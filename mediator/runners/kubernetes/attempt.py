@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from mediator.clock import wait_for_event
 from mediator.kube.client import describe
 from mediator.model.delivery import Ended, Outcome
 from mediator.model.policy import Pod
@@ -213,7 +214,7 @@ class Attempt:
         """Wait until something is seen or asked for, at most so long."""
         stopping = None if self._stopped is not None else stop
         await self._unless_left(
-            _within(seconds, self._sight.changed.wait()), name="see", stop=stopping
+            wait_for_event(self._sight.changed, seconds=seconds), name="see", stop=stopping
         )
 
     async def _unless_left(
@@ -232,14 +233,6 @@ class Attempt:
             for pending in (task, *waits):
                 pending.cancel()
             await asyncio.gather(task, *waits, return_exceptions=True)
-
-
-async def _within(seconds: float, work: Coroutine[Any, Any, Any]) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        return
 
 
 # Until when to wait for what, in one attempt.
@@ -442,7 +435,7 @@ class Followed:
                 await self._pass(pod)
                 self.paused = True
                 failures = 0
-                if await _soon(ended):
+                if await wait_for_event(ended, seconds=_SETTLED):
                     return
             except Exception as error:  # noqa: BLE001 - output is worth less than its attempt
                 if status_of(error) == _NOT_YET and not ended.is_set():
@@ -470,11 +463,3 @@ class Followed:
             self._read = place
             self.kept.add(chunk[-new:])
             self._heard(chunk[-new:])
-
-
-async def _soon(ended: asyncio.Event) -> bool:
-    try:
-        async with asyncio.timeout(_SETTLED):
-            return await ended.wait()
-    except TimeoutError:
-        return False

@@ -20,6 +20,7 @@ from jinja2 import PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import mediator
+from mediator.clock import wait_for_event
 from mediator.errors import MediatorError
 from mediator.model.delivery import Outcome, State
 from mediator.model.visible import visible
@@ -320,14 +321,7 @@ class ChangeFeed:
             elif quiet % BEAT == 0:
                 yield None
             seen = change_token
-            await self._pause()
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(PAUSE):
-                await self._services.idle.wait()
-        except TimeoutError:
-            pass
+            await wait_for_event(self._services.idle, seconds=PAUSE)
 
 
 CHANGES = web.AppKey("changes", ChangeFeed)
