@@ -5,13 +5,13 @@ The shim writes such an answer to its own stdout and stderr, and exits as the sc
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
 
 from mediator.catalog.script import Script
+from mediator.clock import wait_for_any
 from mediator.errors import (
     Conflict,
     DeadlineMissed,
@@ -118,7 +118,7 @@ class Answerer:
                 delivery = await self._seen(delivery_id, last=last)
                 if delivery is not None and (last or delivery.state.ended):
                     return delivery
-                await _first(ended, services.idle, min(max(left, 0.0), LOOK))
+                await wait_for_any(ended, services.idle, seconds=min(max(left, 0.0), LOOK))
 
     async def _seen(self, delivery_id: str, *, last: bool) -> Delivery | None:
         """The delivery as it is; None: the store is away, and this is not the `last` look."""
@@ -187,16 +187,6 @@ class Answerer:
                 " limits.output of its policy allows; a cut answer would be a wrong one."
             )
         return attempt
-
-
-async def _first(ended: asyncio.Event, idle: asyncio.Event, seconds: float) -> None:
-    """Return when one of both is set, at the latest after `seconds`."""
-    waits = [asyncio.create_task(event.wait(), name="waiting") for event in (ended, idle)]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 def _past_deadline(delivery: Delivery) -> bool:
