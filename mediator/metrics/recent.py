@@ -22,6 +22,8 @@ EVERY = 10.0
 class RecentCounts:
     """What was counted in a stretch of time."""
 
+    uptime: float
+    """seconds since the mediator started"""
     seconds: float
     """how long it is: `WINDOW` and a little more, or the time since the mediator started"""
     accepted: int
@@ -67,16 +69,13 @@ class Recent:
         stretch.failed += not succeeded
         (self.succeeded if succeeded else self.failed)[script] += 1
 
-    @property
-    def uptime(self) -> float:
-        """Seconds since the start."""
-        return self._now() - self._began
-
     def counts(self) -> RecentCounts:
         """What was counted in the last `WINDOW`."""
-        first = self._forget()
+        uptime = self._uptime()
+        first = self._forget(uptime)
         return RecentCounts(
-            seconds=self.uptime - first * EVERY,
+            uptime=uptime,
+            seconds=uptime - first * EVERY,
             accepted=sum(stretch.accepted for stretch in self._stretches),
             attempts=sum(stretch.attempts for stretch in self._stretches),
             failed=sum(stretch.failed for stretch in self._stretches),
@@ -87,15 +86,19 @@ class Recent:
         return len(self._stretches)
 
     def _latest(self) -> _Stretch:
-        self._forget()
-        number = int(self.uptime // EVERY)
+        uptime = self._uptime()
+        self._forget(uptime)
+        number = int(uptime // EVERY)
         if not self._stretches or self._stretches[-1].number != number:
             self._stretches.append(_Stretch(number=number))
         return self._stretches[-1]
 
-    def _forget(self) -> int:
+    def _uptime(self) -> float:
+        return self._now() - self._began
+
+    def _forget(self, uptime: float) -> int:
         """Drop what is older than the window; the number of the first stretch in it."""
-        first = max(0, int((self.uptime - WINDOW) // EVERY))
+        first = max(0, int((uptime - WINDOW) // EVERY))
         while self._stretches and self._stretches[0].number < first:
             self._stretches.popleft()
         return first

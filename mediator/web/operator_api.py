@@ -302,7 +302,7 @@ async def show_status(request: web.Request) -> web.Response:
     """The overview; what only the store knows is null while the store is away."""
     require(request, Role.VIEWER)
     services = request.app[SERVICES]
-    recent, now = services.metrics.recent, services.clock.now()
+    recent, now = services.metrics.recent.counts(), services.clock.now()
     problems = await unready(services)
     backlog, dead, free = await _stored(services)
     return _json(
@@ -317,7 +317,12 @@ async def show_status(request: web.Request) -> web.Response:
             oldest_pending_seconds=_age(backlog, now),
             free_bytes=free,
             slots=_slots(services),
-            recent=_recent(recent),
+            recent=RecentDocument(
+                seconds=recent.seconds,
+                accepted=recent.accepted,
+                attempts=recent.attempts,
+                failed=recent.failed,
+            ),
             scripts=_scripts(services, dead),
         )
     )
@@ -351,16 +356,6 @@ def _slots(services: Services) -> dict[str, SlotsDocument]:
         )
         for name, interactive in (("trigger", False), ("interactive", True))
     }
-
-
-def _recent(recent: Recent) -> RecentDocument:
-    counts = recent.counts()
-    return RecentDocument(
-        seconds=counts.seconds,
-        accepted=counts.accepted,
-        attempts=counts.attempts,
-        failed=counts.failed,
-    )
 
 
 def _scripts(services: Services, dead: Sequence[Delivery]) -> list[ScriptStatusDocument]:

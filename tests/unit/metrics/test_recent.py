@@ -74,18 +74,22 @@ def test_what_is_lately_is_a_window_ago_at_most_and_little_is_held(
         timer.time += EVERY
     counts = recent.counts()
     assert (counts.seconds, counts.accepted) == (WINDOW, WINDOW / EVERY)
-    assert recent.uptime == 3 * WINDOW
+    assert counts.uptime == 3 * WINDOW
     assert len(recent) <= WINDOW / EVERY + 1
 
 
 def test_before_the_window_is_full_it_is_the_time_since_the_start(
     recent: Recent, timer: Timer
 ) -> None:
-    assert recent.counts() == RecentCounts(seconds=0.0, accepted=0, attempts=0, failed=0)
+    assert recent.counts() == RecentCounts(
+        uptime=0.0, seconds=0.0, accepted=0, attempts=0, failed=0
+    )
     timer.time += 3.5
     recent.accepted()
     timer.time += 60
-    assert recent.counts() == RecentCounts(seconds=63.5, accepted=1, attempts=0, failed=0)
+    assert recent.counts() == RecentCounts(
+        uptime=63.5, seconds=63.5, accepted=1, attempts=0, failed=0
+    )
 
 
 def test_what_happened_longer_ago_is_forgotten(recent: Recent, timer: Timer) -> None:
