@@ -32,8 +32,8 @@ class SystemClock:
         return time.monotonic()
 
 
-async def wait_for_event(event: asyncio.Event, *, seconds: float) -> bool:
-    """Return when the event is set, at the latest after `seconds`; whether it is set then."""
+async def wait_for_event(event: asyncio.Event, *, seconds: float | None) -> bool:
+    """Return when the event is set, at the latest after `seconds` (None: never); whether it is."""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()

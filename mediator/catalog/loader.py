@@ -180,7 +180,7 @@ def being_written(script: Script) -> Script:
 
 def _elsewhere(reading: Reading) -> str:
     """What the author of a script that runs in a cluster should know."""
-    if reading.policy.runner is not RunnerName.KUBERNETES:
+    if not reading.policy.in_pod:
         return ""
     if reading.policy.kind.interactive:
         return _SLOW
@@ -188,8 +188,7 @@ def _elsewhere(reading: Reading) -> str:
 
 
 def _script(reading: Reading, starts: Starts) -> Script:
-    elsewhere = reading.policy.runner is RunnerName.KUBERNETES
-    start = starts.of(reading) if not (reading.problem or elsewhere) else Start()
+    start = Start() if reading.problem or reading.policy.in_pod else starts.of(reading)
     warm = reading.policy.runner is RunnerName.WARM
     no_python = warm and start.need is None and not (start.python or start.problem)
     needs_packages = start.need is not None and start.need.requirements

@@ -31,7 +31,8 @@ from mediator.model.delivery import Claim, Delivery, Ended, Outcome, State, Tick
 from mediator.model.policy import Policy, RunnerName
 from mediator.model.ticket import Ticket, read_ticket
 from mediator.runners.port import Run
-from mediator.runners.preforked import WarmRunner
+from mediator.runners.preforked import Parents
+from mediator.runners.process import ProcessRunner
 from mediator.settings.schema import Settings
 from mediator.web.request import Call
 
@@ -59,7 +60,7 @@ class Trial:
         body = read_ticket_file(self.ticket)
         delivery = delivered(script, self.call, self._checked(body, script))
         claim = Claim(delivery=delivery, body=body, owner="")
-        run = described(claim, script, _here(script.policy), os.environ)
+        run = described(claim, script, _here(script.policy), daemon=os.environ)
         return Prepared(script=script, delivery=delivery, run=run)
 
     def _checked(self, body: bytes, script: Script) -> Ticket:
@@ -192,10 +193,11 @@ class Made:
 async def foreground() -> AsyncIterator[Foreground]:
     """Make attempts, in directories that are gone afterwards. Raises `SettingsError`."""
     with tempfile.TemporaryDirectory(prefix="mediator-run-") as directory:
-        runner = WarmRunner(Path(directory))
+        parents = Parents()
+        runner = ProcessRunner(Path(directory), parents=parents)
         await runner.start()
         try:
-            yield Foreground(runner)
+            yield Foreground(runner, parents)
         finally:
             await runner.close()
 
@@ -206,10 +208,11 @@ class Foreground:
     The first Ctrl-C ends the running script as a time-out would, the second kills it.
     """
 
-    def __init__(self, runner: WarmRunner) -> None:
+    def __init__(self, runner: ProcessRunner, parents: Parents) -> None:
         self.stopped = asyncio.Event()
         """the person wants no more"""
         self._runner = runner
+        self._parents = parents
         self._stopped_by: signal.Signals | None = None
         self._stops: set[asyncio.Event] = set()
         self._killing: asyncio.Task[None] | None = None
@@ -223,7 +226,7 @@ class Foreground:
         if self.stopped.is_set():
             stop.set()
         self._stops.add(stop)
-        await self._runner.warm_up(run)  # so that it runs as it does in a mediator
+        await self._parents.prepare(run)  # so that it runs as it does in a mediator
         started = time.monotonic()
         try:
             ended = await self._runner.run(replace(run, limits=limits), stop=stop)

@@ -83,8 +83,8 @@ class Daemon:
         await parts.store.start()
         stack.push_async_callback(parts.scripts.close)
         await parts.scripts.start()
-        await parts.runner.start()
-        stack.push_async_callback(parts.runner.close)
+        await parts.runners.start()
+        stack.push_async_callback(parts.runners.close)
         parts.keep_warm()
         urls = {}
         for name, listener in listeners(self._settings.http, parts.services).items():

@@ -17,7 +17,7 @@ from mediator.catalog.live import LiveScripts
 from mediator.catalog.loader import ScriptsDirectory
 from mediator.clock import SystemClock
 from mediator.dispatch.attempt import AttemptMaker
-from mediator.dispatch.dispatcher import Dispatcher
+from mediator.dispatch.dispatcher import Dispatcher, Pace
 from mediator.dispatch.environment import warm_ahead
 from mediator.dispatch.retention import Cleaner
 from mediator.dispatch.slots import Slots
@@ -25,10 +25,11 @@ from mediator.errors import SettingsError, StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.metrics.system import PARENTS
 from mediator.model.signatures import Key, Verifier
-from mediator.runners.factory import ChosenRunner
+from mediator.runners.factory import Runners
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.output import LiveOutputs
-from mediator.runners.preforked import WarmRunner
+from mediator.runners.preforked import Parents
+from mediator.runners.process import ProcessRunner
 from mediator.settings.schema import Auth, Settings, Tracing
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.storage.factory import store_of
@@ -45,7 +46,7 @@ class Parts:
 
     store: DeliveryStore
     scripts: LiveScripts
-    runner: ChosenRunner
+    runners: Runners
     slots: Slots
     dispatcher: Dispatcher
     cleaner: Cleaner
@@ -63,18 +64,19 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     tracer = make_tracer(settings.tracing)
     store = MeasuredStore(store_of(settings.store), metrics)
     scripts = _scripts(settings, metrics, environ)
-    here = WarmRunner(settings.dispatch.work_directory)
+    parents = Parents()
+    here = ProcessRunner(settings.dispatch.work_directory, parents=parents)
     cluster = KubernetesRunner(settings.kubernetes) if settings.kubernetes.enabled else None
-    runner = ChosenRunner(here=here, cluster=cluster)
+    runners = Runners(here=here, cluster=cluster)
     scripts.listen(lambda _: store.notices.work())
-    keep_warm = _keep_warm(scripts, here, dict(environ))
+    keep_warm = _keep_warm(scripts, parents, dict(environ))
     scripts.listen(lambda _: keep_warm())
     scripts.listen(lambda _: _know(scripts, metrics))
     slots = _slots(settings, metrics)
-    _show_limits(settings, here, metrics)
+    _show_limits(settings, parents, metrics)
     maker = AttemptMaker(
         store=store,
-        runner=runner,
+        runners=runners,
         metrics=metrics,
         clock=clock,
         daemon_environment=dict(environ),
@@ -89,7 +91,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         slots=slots,
         maker=maker,
         clock=clock,
-        lease=settings.store.lease,
+        pace=Pace(lease=settings.store.lease),
     )
     cleaner = Cleaner(
         store=store,
@@ -119,7 +121,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     return Parts(
         store=store,
         scripts=scripts,
-        runner=runner,
+        runners=runners,
         slots=slots,
         dispatcher=dispatcher,
         cleaner=cleaner,
@@ -131,11 +133,11 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
 
 
 def _keep_warm(
-    scripts: LiveScripts, runner: WarmRunner, environ: Mapping[str, str]
+    scripts: LiveScripts, parents: Parents, environ: Mapping[str, str]
 ) -> Callable[[], None]:
     def keep_warm() -> None:
         for warm, environment in warm_ahead(scripts.catalog.scripts.values(), environ):
-            runner.keep_warm(warm, environment)
+            parents.want(warm, environment)
 
     return keep_warm
 
@@ -154,12 +156,12 @@ def _slots(settings: Settings, metrics: Metrics) -> Slots:
     return slots
 
 
-def _show_limits(settings: Settings, runner: WarmRunner, metrics: Metrics) -> None:
+def _show_limits(settings: Settings, parents: Parents, metrics: Metrics) -> None:
     metrics.backlog.most_pending.set(settings.store.most_pending)
     metrics.backlog.most_pending_per_script.set(settings.store.most_pending_per_script)
     metrics.store.floor.set(settings.store.disk_floor)
     for state in PARENTS:
-        metrics.catalog.parents(state, partial(runner.parents, state))
+        metrics.catalog.parents(state, partial(parents.count, state))
 
 
 def _know(scripts: LiveScripts, metrics: Metrics) -> None:

@@ -314,6 +314,11 @@ class Policy(Strict):
     test: WhenTested = WhenTested.RUN
     fallback: Fallback | None = None
 
+    @property
+    def in_pod(self) -> bool:
+        """Whether it runs in a pod, where the files and programs of this machine mean nothing."""
+        return self.runner is RunnerName.KUBERNETES
+
 
 class PolicyDefaults(Strict):
     """What the settings say of every script that does not say otherwise."""

@@ -1,4 +1,8 @@
-"""The daemon's side of the launcher process: start it, give it orders, notice when it is gone."""
+"""The daemon's side of `launcher.py`: of the launcher process, and of each supervisor below it.
+
+`LauncherClient` starts the launcher, gives it orders, and notices when it is gone. Of each order a
+`SupervisorClient` hears how the attempt goes, and passes on what is to become of it.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +33,11 @@ class LauncherFailed(MediatorError):
     """The launcher could not be started, or took no order."""
 
 
-def spawn_launcher(control: int) -> subprocess.Popen[bytes]:
+def spawn_launcher(control: int, *, python: str = sys.executable) -> subprocess.Popen[bytes]:
     """Start the process with an empty environment: scripts can read that of their parent."""
     library_path = os.environ.get("LD_LIBRARY_PATH")  # some interpreters need it to start
     return subprocess.Popen(  # noqa: S603 -- our own program
-        [sys.executable, "-I", "-S", str(_PROGRAM), str(control)],
+        [python, "-I", "-S", str(_PROGRAM), str(control)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -44,7 +48,7 @@ def spawn_launcher(control: int) -> subprocess.Popen[bytes]:
     )
 
 
-class Launcher:
+class LauncherClient:
     """A launcher process, started again when somebody killed it."""
 
     def __init__(self, spawn: Spawn = spawn_launcher) -> None:
@@ -209,11 +213,8 @@ def _in_memory(content: bytes) -> Iterator[int]:
         os.close(descriptor)
 
 
-# The daemon's side of one supervisor: what it reports, and what it can be told.
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Refused:
+class ExecFailed:
     """The script could not be executed."""
 
     errno: int
@@ -244,10 +245,10 @@ class Vanished:
     """why, for a person"""
 
 
-Report = Refused | Finished | Vanished
+Report = ExecFailed | Finished | Vanished
 
 
-class Supervision:
+class SupervisorClient:
     """Hears one supervisor out; `end` is its report."""
 
     def __init__(self, status: socket.socket) -> None:
@@ -256,7 +257,7 @@ class Supervision:
         self.script: int | None = None
         """process id, session and process group of the script, before it runs"""
         self._supervisor: int | None = None
-        self._refused: Refused | None = None
+        self._failed: ExecFailed | None = None
         self._status = status
         status.setblocking(False)
         loop.add_reader(status.fileno(), self._hear)
@@ -298,10 +299,10 @@ class Supervision:
         if word == "forked":
             self.script, self._supervisor = map(int, fields)
         elif word == "refused":
-            self._refused = Refused(errno=int(fields[0]), step=fields[1])
+            self._failed = ExecFailed(errno=int(fields[0]), step=fields[1])
         else:
             self.close()
-            self.end.set_result(self._refused or _report(fields))
+            self.end.set_result(self._failed or _report(fields))
 
 
 def _report(fields: list[str]) -> Finished | Vanished:

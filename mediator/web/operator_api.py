@@ -18,7 +18,7 @@ from mediator.catalog.script import Script
 from mediator.errors import BadRequest, NotFound, StoreUnavailable
 from mediator.metrics.recent import Recent
 from mediator.model.delivery import Attempt, Delivery, State
-from mediator.runners.output import Live
+from mediator.runners.output import OutputTail
 from mediator.settings.schema import Role
 from mediator.storage.interface import Backlog, Search
 from mediator.tracing.context import traced
@@ -182,7 +182,7 @@ def attempt_of(delivery: Delivery, number: int | None) -> Attempt | None:
 
 
 def output_document(
-    delivery: Delivery, attempt: Attempt | None, live: Live | None
+    delivery: Delivery, attempt: Attempt | None, live: OutputTail | None
 ) -> OutputDocument:
     """What the attempt has written: what is held of it while it runs here, else what is stored."""
     texts = {"stdout": "", "stderr": ""}

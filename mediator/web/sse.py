@@ -19,7 +19,7 @@ from aiohttp import web
 from mediator.clock import wait_for_any
 from mediator.errors import NotFound, StoreUnavailable
 from mediator.model.delivery import Attempt, Delivery
-from mediator.runners.output import Live
+from mediator.runners.output import OutputTail
 from mediator.web.schemas import attempt_document, document
 from mediator.web.services import Services
 
@@ -157,7 +157,7 @@ class _AttemptProgress:
 
     number: int
     begun: bool = False
-    live: Live | None = None
+    live: OutputTail | None = None
     told: int = 0
     """bytes of `live`"""
     decoders: dict[str, codecs.IncrementalDecoder] = field(default_factory=dict)

@@ -299,6 +299,10 @@ class Wanted:
     """set: try again now"""
     task: asyncio.Task[None] | None = None
 
+    async def pause(self, seconds: float) -> None:
+        """Until the next try, or until it may succeed now."""
+        await wait_for_event(self.again, seconds=seconds)
+
 
 class Environments:
     """Builds what is wanted, tries again what failed, and removes what nobody wants any more."""
@@ -400,7 +404,7 @@ class Environments:
             retry=retry_if_exception_type(BuildFailed),
             wait=self._wait,
             before_sleep=lambda call: self._tell_failure(wanted, call),
-            sleep=lambda seconds: wait_for_event(wanted.again, seconds=seconds),
+            sleep=wanted.pause,
         )
         try:
             await trying(self._try, wanted)

@@ -37,6 +37,8 @@ _LAST_CALLS = 5.0
 class KubernetesRunner:
     """Runs each attempt as a Job."""
 
+    survives_daemon = True
+
     def __init__(self, settings: Kubernetes) -> None:
         self._settings = settings
         self._sights = Sights()

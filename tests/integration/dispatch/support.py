@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from tenacity import wait_fixed
+
 from mediator.dispatch.attempt import AttemptMaker
-from mediator.dispatch.dispatcher import Dispatcher
+from mediator.dispatch.dispatcher import Dispatcher, Pace
 from mediator.dispatch.leases import LEASE
 from mediator.dispatch.slots import Slots
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.delivery import Delivery, Ended, Outcome
+from mediator.runners.factory import Runners
 from mediator.runners.port import LeftRunning, Run
 from mediator.storage.interface import DeliveryStore
 from mediator.storage.measured import MeasuredStore
@@ -31,15 +34,18 @@ STOPPED = Ended(outcome=Outcome.CANCELLED, reason="stopped because that was aske
 Behaviour = Callable[[Run], Awaitable[Ended]]
 
 
+OFTEN = timedelta(milliseconds=1)
+
+
 class Runner:
     """Counts what runs at once; an attempt ends when it is let go, or is stopped."""
+
+    survives_daemon = False
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
         self.running: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
-        self.forgotten: list[str] = []
-        self.keeps: set[str] = set()
         self.go = asyncio.Event()
         self.end: Callable[[Run], Ended] = lambda _: OK
 
@@ -50,11 +56,10 @@ class Runner:
         """Nothing to let go of."""
 
     async def recorded(self, name: str) -> None:
-        self.forgotten.append(name)
-        self.keeps.discard(name)
+        """Nothing is kept."""
 
     def kept(self) -> Collection[str]:
-        return set(self.keeps)
+        return ()
 
     async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
         self.runs.append(run)
@@ -81,6 +86,33 @@ class Runner:
         return STOPPED if stop.is_set() else self.end(run)
 
 
+class Cluster:
+    """The same for what has a pod: it goes on without its mediator, and something is kept of it."""
+
+    survives_daemon = True
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.forgotten: list[str] = []
+        self.keeps: set[str] = set()
+
+    async def start(self) -> None:
+        """Nothing to get ready."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
+        return await self._runner.run(run, stop=stop)
+
+    async def recorded(self, name: str) -> None:
+        self.forgotten.append(name)
+        self.keeps.discard(name)
+
+    def kept(self) -> Collection[str]:
+        return set(self.keeps)
+
+
 class FaultyStore:
     """A store that counts what is asked of it, and is away when a test says so."""
 
@@ -92,6 +124,8 @@ class FaultyStore:
         self.refused: Counter[str] = Counter()
         self.after: dict[str, Callable[[], object]] = {}
         """what else happens just after the first call of a name"""
+        self.slow: dict[str, asyncio.Event] = {}
+        """calls of these names that have an answer (of something) give it when the event is set"""
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._store, name)
@@ -105,6 +139,8 @@ class FaultyStore:
                 raise self.error
             answer = await real(*arguments, **named)
             self.after.pop(name, lambda: None)()
+            if answer and name in self.slow:
+                await self.slow[name].wait()
             return answer
 
         return call
@@ -121,19 +157,25 @@ class House:
     scripts: Scripts = field(default_factory=lambda: Scripts.of(script("a.py"), script("b.py")))
     slots: Slots = field(default_factory=lambda: Slots(trigger=4, interactive=2))
     owner: str = "here"
+    pace: Pace = field(default_factory=lambda: Pace(store_wait=wait_fixed(0.001)))
+    environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/bin", "SECRET": "x"})
 
     def __post_init__(self) -> None:
+        self.cluster = Cluster(self.runner)
+        self.runners = Runners(here=self.runner, cluster=self.cluster)
         self.dispatcher = self.another()
         self.task: asyncio.Task[None] | None = None
 
-    def another(self) -> Dispatcher:
+    def another(self, **pace: Any) -> Dispatcher:
+        """A dispatcher that is like the first one; `pace`: but for this."""
         store: DeliveryStore = MeasuredStore(self.store, self.metrics)
         maker = AttemptMaker(
             store=store,
-            runner=self.runner,
+            runners=self.runners,
             metrics=self.metrics,
             clock=self.clock,
-            daemon_environment={"PATH": "/bin", "SECRET": "x"},
+            daemon_environment=self.environment,
+            record_wait=self.pace.store_wait,
         )
         return Dispatcher(
             owner=self.owner,
@@ -142,7 +184,12 @@ class House:
             slots=self.slots,
             maker=maker,
             clock=self.clock,
+            pace=replace(self.pace, **pace),
         )
+
+    def renewing_often(self) -> None:
+        """Have leases looked after all the time."""
+        self.dispatcher = self.another(renew_every=OFTEN)
 
     def begin(self) -> asyncio.Task[None]:
         self.task = asyncio.create_task(self.dispatcher.run())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.integration.dispatch.support import House
 from tests.integration.storage.support import Desk
@@ -29,7 +29,7 @@ async def test_a_shutdown_leaves_it_running_and_puts_nothing_back(house: House) 
     await task
     found = await house.find(delivery_id)
     assert (found.state, found.attempts_made, found.attempts[0].outcome) == ("running", 1, None)
-    assert house.runner.forgotten == []
+    assert house.cluster.forgotten == []
 
 
 async def test_the_next_mediator_goes_on_with_the_same_attempt(house: House) -> None:
@@ -40,7 +40,7 @@ async def test_the_next_mediator_goes_on_with_the_same_attempt(house: House) -> 
     house.begin()
     found = await house.until_state(delivery_id, "succeeded")
     assert (found.attempts_made, found.losses, len(found.attempts)) == (1, 0, 1)
-    assert house.runner.forgotten == [f"{delivery_id}-1"]
+    assert house.cluster.forgotten == [f"{delivery_id}-1"]
     again = await house.until_state(other, "succeeded")
     assert (again.attempts_made, again.losses) == (2, 1), "a process does not outlive its mediator"
 
@@ -69,24 +69,27 @@ async def test_an_adopted_attempt_is_stopped_when_an_operator_asks(house: House)
 
 
 async def test_what_another_took_over_is_let_alone_and_not_stopped(house: House) -> None:
+    house.renewing_often()
     delivery_id = await house.accept()
     house.begin()
     await house.until_running(1)
+    house.store.away = {"expire"}  # of one file there is only one holder, who would adopt it
+    await house.until(lambda: house.store.refused["expire"] > 0)
     await house.store.adopt(await house.store.held(), owner="there", lease=NOW)
-    await house.dispatcher._house.renew()
-    await house.until_running(0)
+    with capture_logs() as lines:
+        await house.until_running(0)
+        await house.until(lambda: "attempt left running" in [line["event"] for line in lines])
+    (left,) = (line for line in lines if line["event"] == "attempt left running")
+    assert left["reason"] == "another mediator goes on with it"
     (held,) = await house.store.held()
     assert (held.delivery_id, held.owner) == (delivery_id, "there")
-    assert house.runner.forgotten == []
+    assert house.cluster.forgotten == []
 
 
 async def test_one_that_is_claimed_in_the_moment_of_the_shutdown_is_left_to_the_next(
     house: House,
 ) -> None:
-    house.dispatcher.cut()
     delivery_id = await house.accept()
-    desk = Desk(house.store, owner="here", now=NOW)
-    (claim,) = await desk.claim()
-    async with asyncio.TaskGroup() as attempts:
-        house.dispatcher._start(attempts, claim, house.scripts.catalog.scripts["a.py"])
+    house.store.after["claim"] = house.dispatcher.cut
+    await house.begin()
     assert await house.state(delivery_id) == "running"

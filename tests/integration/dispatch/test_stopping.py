@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from mediator.model.delivery import Outcome
+from mediator.storage.notices import Notices
 from tests.integration.dispatch.support import House
 from tests.integration.storage.support import ticket
 from tests.unit.dispatch.support import NOW
@@ -54,20 +55,10 @@ async def test_a_second_signal_ends_the_drain(house: House) -> None:
 
 async def test_what_is_claimed_in_the_moment_of_the_stop_is_cut_short_too(house: House) -> None:
     """The claim is committed, but its answer comes after the cut."""
-    entered, go = asyncio.Event(), asyncio.Event()
-    real = house.store._store.claim
-
-    async def slow(*arguments: object, **named: object) -> object:
-        claims = await real(*arguments, **named)
-        if claims:
-            entered.set()
-            await go.wait()
-        return claims
-
-    house.store._store.claim = slow
+    go = house.store.slow["claim"] = asyncio.Event()
     delivery_id = await house.accept()
     task = house.begin()
-    await entered.wait()
+    await house.until_state(delivery_id, "running")
     await house.dispatcher.stop(drain=AT_ONCE)
     go.set()
     await task
@@ -90,10 +81,11 @@ async def test_an_operators_wish_is_stronger_than_the_shutdown(house: House) -> 
 
 
 async def test_a_wish_that_only_the_store_knows_counts_at_the_shutdown(house: House) -> None:
-    task = house.begin()
+    house.store.notices = Notices()  # none comes, as when another replica is asked
+    house.dispatcher = house.another()
     delivery_id = await house.accept()
+    task = house.begin()
     await house.until_running(1)
-    house.store.notices._on_stop.clear()  # as from another replica
     await house.store.cancel(delivery_id, now=NOW, reason="by ops")
     await house.dispatcher.stop(drain=AT_ONCE)
     await task
@@ -117,7 +109,7 @@ async def test_a_dispatcher_stops_while_the_store_is_away(house: House) -> None:
 
 
 async def test_leases_are_renewed_while_draining(house: House) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.renewing_often()
     house.begin()
     await house.accept()
     await house.until_running(1)

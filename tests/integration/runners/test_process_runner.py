@@ -17,8 +17,8 @@ import pytest
 
 from mediator.errors import SettingsError
 from mediator.model.delivery import Ended, Outcome
-from mediator.runners import attempt
 from mediator.runners.attempt import channels, specify
+from mediator.runners.launcher_client import LauncherClient, spawn_launcher
 from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts, found, until
 
@@ -49,8 +49,19 @@ while :; do sleep 1000; done
 
 
 @pytest.fixture
-async def runner(place: Path) -> AsyncIterator[ProcessRunner]:
-    runner = ProcessRunner(place)
+def python() -> list[str]:
+    """The interpreter of the launcher; a test may put another one there."""
+    return [sys.executable]
+
+
+@pytest.fixture
+def launcher(python: list[str]) -> LauncherClient:
+    return LauncherClient(lambda control: spawn_launcher(control, python=python[0]))
+
+
+@pytest.fixture
+async def runner(place: Path, launcher: LauncherClient) -> AsyncIterator[ProcessRunner]:
+    runner = ProcessRunner(place, launcher=launcher)
     await runner.start()
     yield runner
     await runner.close()
@@ -162,14 +173,14 @@ async def test_when_the_supervisor_is_killed_the_attempt_is_lost_and_nothing_is_
 
 
 async def test_when_the_launcher_is_killed_attempts_go_on_and_new_ones_start(
-    runner: ProcessRunner, running: Running, scripts: Scripts
+    runner: ProcessRunner, launcher: LauncherClient, running: Running, scripts: Scripts
 ) -> None:
-    first = launcher_of(runner)
+    first = pid_of(launcher)
     os.kill(first, signal.SIGKILL)
     await until(lambda: not psutil.pid_exists(first))
     ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
     assert ended == Ended(outcome=Outcome.OK, exit_code=0)
-    assert launcher_of(runner) != first
+    assert pid_of(launcher) != first
     assert not running.task.done()
     running.process.kill()
     ended = await running.task
@@ -178,10 +189,10 @@ async def test_when_the_launcher_is_killed_attempts_go_on_and_new_ones_start(
 
 
 async def test_when_launcher_and_supervisor_are_killed_what_can_be_found_dies(
-    runner: ProcessRunner, running: Running, scripts: Scripts
+    launcher: LauncherClient, running: Running, scripts: Scripts
 ) -> None:
     supervisor = running.supervisor
-    os.kill(launcher_of(runner), signal.SIGKILL)
+    os.kill(pid_of(launcher), signal.SIGKILL)
     supervisor.kill()
     assert (await running.task).outcome is Outcome.LOST
     await until(lambda: scripts.living() == [])
@@ -196,12 +207,12 @@ async def test_when_launcher_and_supervisor_are_killed_what_can_be_found_dies(
     ],
 )
 async def test_what_is_left_of_a_lost_attempt_is_found(
-    runner: ProcessRunner, scripts: Scripts, left: str
+    runner: ProcessRunner, launcher: LauncherClient, scripts: Scripts, left: str
 ) -> None:
     running = Running(runner, scripts, f'({left}) & touch "$0.ready"; while :; do sleep 1000; done')
     await running.ready()
     supervisor = running.supervisor
-    os.kill(launcher_of(runner), signal.SIGKILL)
+    os.kill(pid_of(launcher), signal.SIGKILL)
     supervisor.kill()
     assert (await running.task).outcome is Outcome.LOST
     await until(lambda: scripts.living() == [])
@@ -213,21 +224,28 @@ kill -STOP $PPID; touch "$0.ready"; while :; do sleep 1000; done
 """
 
 
+@pytest.fixture
+async def impatient(place: Path, launcher: LauncherClient) -> AsyncIterator[ProcessRunner]:
+    """A runner that waits no longer than a second for a supervisor."""
+    runner = ProcessRunner(place, launcher=launcher, patience=1)
+    await runner.start()
+    yield runner
+    await runner.close()
+
+
 async def test_a_script_that_stops_its_supervisor_does_not_escape(
-    runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+    impatient: ProcessRunner, scripts: Scripts
 ) -> None:
-    monkeypatch.setattr(attempt, "_PATIENCE", 1)
     run = scripts.run(scripts.bash(STOPS_ITS_SUPERVISOR), timeout=0.5, grace=0.1)
-    ended = await runner.run(run, stop=asyncio.Event())
+    ended = await impatient.run(run, stop=asyncio.Event())
     assert ended.outcome is Outcome.LOST
     await until(lambda: scripts.living() == [])
 
 
 async def test_a_script_that_stops_its_supervisor_does_not_escape_cancellation(
-    runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+    impatient: ProcessRunner, scripts: Scripts
 ) -> None:
-    monkeypatch.setattr(attempt, "_PATIENCE", 1)
-    running = Running(runner, scripts, STOPS_ITS_SUPERVISOR)
+    running = Running(impatient, scripts, STOPS_ITS_SUPERVISOR)
     await running.ready()
     running.task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -247,8 +265,8 @@ async def test_a_script_that_ended_before_it_heard_of_the_stop_has_its_own_outco
     go.touch()
     await until(lambda: script.status() == psutil.STATUS_ZOMBIE)
     running.stop.set()
-    (attempt,) = runner._attempts
-    await until(lambda: attempt._stopped is not None)  # and SIGTERM has been ordered
+    for _ in range(10):  # turns of the loop, in which SIGTERM is ordered
+        await asyncio.sleep(0)
     supervisor.resume()
     assert await running.task == Ended(outcome=Outcome.OK, exit_code=0)
 
@@ -278,63 +296,62 @@ async def test_a_script_does_not_outlive_all_that_watch_over_it(
 
 
 async def test_a_launcher_that_was_stopped_is_replaced_and_starts_nothing_later(
-    runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+    impatient: ProcessRunner, launcher: LauncherClient, scripts: Scripts
 ) -> None:
-    monkeypatch.setattr(attempt, "_PATIENCE", 0.1)
     trace = scripts.directory / "trace"
-    launcher = launcher_of(runner)
-    os.kill(launcher, signal.SIGSTOP)
+    stopped = pid_of(launcher)
+    os.kill(stopped, signal.SIGSTOP)
     run = scripts.run(scripts.bash(f"touch {trace}"), timeout=0.1, grace=0.1)
-    ended = await runner.run(run, stop=asyncio.Event())
+    ended = await impatient.run(run, stop=asyncio.Event())
     assert ended.outcome is Outcome.LOST
     assert "launcher does not react" in ended.reason
-    assert not psutil.pid_exists(launcher)
-    monkeypatch.undo()
-    ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
+    assert not psutil.pid_exists(stopped)
+    ended = await impatient.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
     assert ended.outcome is Outcome.OK
     assert not trace.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_meant_for_the_daemon_does_not_end_its_helpers(
-    runner: ProcessRunner, running: Running, number: signal.Signals
+    launcher: LauncherClient, running: Running, number: signal.Signals
 ) -> None:
-    for helper in (launcher_of(runner), running.supervisor.pid):
+    for helper in (pid_of(launcher), running.supervisor.pid):
         os.kill(helper, number)
     running.process.kill()
     assert (await running.task).outcome is Outcome.SIGNAL
-    assert psutil.pid_exists(launcher_of(runner))
+    assert psutil.pid_exists(pid_of(launcher))
 
 
 async def test_an_order_that_was_given_up_is_not_carried_out(
-    runner: ProcessRunner, scripts: Scripts, tmp_path: Path
+    runner: ProcessRunner, launcher: LauncherClient, scripts: Scripts, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace"
-    launcher = psutil.Process(launcher_of(runner))
-    launcher.suspend()
+    process = psutil.Process(pid_of(launcher))
+    process.suspend()
     with channels() as ends:
         order = specify(scripts.run(scripts.bash(f"touch {trace}")), tmp_path)
-        await runner._launcher.launch(order, ends.theirs)
+        await launcher.launch(order, ends.theirs)
     ends.status.close()
     for pipe in (ends.stdin, ends.stdout, ends.stderr):
         os.close(pipe)
-    launcher.resume()
+    process.resume()
     ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
     assert ended.outcome is Outcome.OK
-    await until(lambda: len(launcher.children()) == 1)  # the other one has had nothing to do
+    await until(lambda: len(process.children()) == 1)  # the other one has had nothing to do
     assert not trace.exists()
 
 
 async def test_closing_twice_and_starting_again_work(place: Path, scripts: Scripts) -> None:
-    runner = ProcessRunner(place)
+    launcher = LauncherClient()
+    runner = ProcessRunner(place, launcher=launcher)
     for _ in range(2):
         await runner.start()
         ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
         assert ended.outcome is Outcome.OK
-        launcher = launcher_of(runner)
+        pid = pid_of(launcher)
         await runner.close()
         await runner.close()
-        assert not psutil.pid_exists(launcher)
+        assert not psutil.pid_exists(pid)
 
 
 async def test_a_place_that_cannot_be_made_is_an_error_of_the_settings(tmp_path: Path) -> None:
@@ -344,26 +361,26 @@ async def test_a_place_that_cannot_be_made_is_an_error_of_the_settings(tmp_path:
 
 
 async def test_a_launcher_that_cannot_start_is_an_error_of_the_settings(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, launcher: LauncherClient, python: list[str]
 ) -> None:
     for broken in ("/nonexistent/python", "/bin/false"):
-        monkeypatch.setattr(sys, "executable", broken)
+        python[0] = broken
         with pytest.raises(SettingsError, match="scripts cannot be run on this machine"):
-            await ProcessRunner(place).start()
+            await ProcessRunner(place, launcher=launcher).start()
         assert found(place) == []
 
 
 async def test_without_a_launcher_an_attempt_is_not_started(
-    runner: ProcessRunner, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+    runner: ProcessRunner, launcher: LauncherClient, python: list[str], scripts: Scripts
 ) -> None:
-    launcher = launcher_of(runner)
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    os.kill(launcher, signal.SIGKILL)
-    await until(lambda: not psutil.pid_exists(launcher))
+    killed = pid_of(launcher)
+    python[0] = "/nonexistent/python"
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: not psutil.pid_exists(killed))
     ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
     assert ended.outcome is Outcome.NOT_STARTED
     assert "launcher could not be started" in ended.reason
-    monkeypatch.undo()
+    python[0] = sys.executable
     ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
     assert ended.outcome is Outcome.OK
 
@@ -415,7 +432,6 @@ def only_descriptors(free: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def launcher_of(runner: ProcessRunner) -> int:
-    pid = runner._launcher.pid
-    assert pid is not None
-    return pid
+def pid_of(launcher: LauncherClient) -> int:
+    assert launcher.pid is not None
+    return launcher.pid

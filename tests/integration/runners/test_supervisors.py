@@ -13,14 +13,20 @@ import pytest
 from structlog.testing import capture_logs
 
 from mediator.model.delivery import Ended, Outcome
+from mediator.runners.launcher_client import LauncherClient
 from mediator.runners.process import ProcessRunner
 from mediator.runners.supervisor import MOST_ATTEMPTS
 from tests.integration.runners.support import Scripts, until
 
 
 @pytest.fixture
-async def runner(place: Path) -> AsyncIterator[ProcessRunner]:
-    runner = ProcessRunner(place)
+def launcher() -> LauncherClient:
+    return LauncherClient()
+
+
+@pytest.fixture
+async def runner(place: Path, launcher: LauncherClient) -> AsyncIterator[ProcessRunner]:
+    runner = ProcessRunner(place, launcher=launcher)
     await runner.start()
     yield runner
     await runner.close()
@@ -37,9 +43,9 @@ async def run(runner: ProcessRunner, scripts: Scripts) -> Ended:
     return await runner.run(scripts.run(scripts.bash("echo $PPID")), stop=asyncio.Event())
 
 
-def launcher_of(runner: ProcessRunner) -> psutil.Process:
-    assert runner._launcher.pid is not None
-    return psutil.Process(runner._launcher.pid)
+def process_of(launcher: LauncherClient) -> psutil.Process:
+    assert launcher.pid is not None
+    return psutil.Process(launcher.pid)
 
 
 async def spare_of(supervisor: int) -> psutil.Process:
@@ -65,7 +71,7 @@ async def test_the_process_of_a_script_was_there_before(
 
 
 async def test_attempts_at_the_same_time_have_supervisors_of_their_own(
-    runner: ProcessRunner, scripts: Scripts
+    runner: ProcessRunner, launcher: LauncherClient, scripts: Scripts
 ) -> None:
     script = scripts.bash("echo $PPID; read line")
     go = [asyncio.Event() for _ in range(5)]
@@ -80,7 +86,7 @@ async def test_attempts_at_the_same_time_have_supervisors_of_their_own(
     assert lines == [], "nobody else holds their pipes"
     supervisors = {int(end.stdout.kept) for end in ended}
     assert len(supervisors) > 1
-    await until(lambda: len(launcher_of(runner).children()) == 1)
+    await until(lambda: len(process_of(launcher).children()) == 1)
 
 
 async def test_a_supervisor_does_not_live_for_ever(runner: ProcessRunner, scripts: Scripts) -> None:
@@ -114,11 +120,11 @@ async def test_a_waiting_process_that_is_killed_costs_no_attempt(
 
 
 async def test_when_the_launcher_is_killed_idle_supervisors_end(
-    runner: ProcessRunner, scripts: Scripts
+    runner: ProcessRunner, launcher: LauncherClient, scripts: Scripts
 ) -> None:
     supervisor = psutil.Process(await once(runner, scripts))
     spare = await spare_of(supervisor.pid)
-    launcher_of(runner).kill()
+    process_of(launcher).kill()
     await until(lambda: not supervisor.is_running() and not spare.is_running())
     assert (await run(runner, scripts)).outcome is Outcome.OK
 

@@ -12,16 +12,21 @@ from pathlib import Path
 import pytest
 
 from mediator.model.delivery import Outcome
-from mediator.runners import compiled
-from mediator.runners.compiled import Codes
+from mediator.runners.compiled import MOST, YOUNG, Codes
 from mediator.runners.port import Run, Warm
-from mediator.runners.preforked import WarmRunner
+from mediator.runners.preforked import Parents
+from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts, until
 
 
 @pytest.fixture
-async def runner(place: Path) -> AsyncIterator[WarmRunner]:
-    runner = WarmRunner(place)
+def parents() -> Parents:
+    return Parents()
+
+
+@pytest.fixture
+async def runner(place: Path, parents: Parents) -> AsyncIterator[ProcessRunner]:
+    runner = ProcessRunner(place, parents=parents)
     await runner.start()
     yield runner
     await runner.close()
@@ -37,10 +42,9 @@ def script(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def codes(monkeypatch: pytest.MonkeyPatch) -> Codes:
+def codes() -> Codes:
     """Codes for which nothing is young."""
-    monkeypatch.setattr(compiled, "YOUNG", -(10**18))
-    return Codes()
+    return Codes(young=-(10**18))
 
 
 def test_what_was_learnt_is_not_compiled_again(codes: Codes, script: Path) -> None:
@@ -84,10 +88,13 @@ def test_a_script_that_the_compiler_warns_of_is_not_learnt(codes: Codes, script:
 
 
 def test_only_so_many_scripts_are_kept(codes: Codes, script: Path) -> None:
-    for number in range(3 * compiled.MOST):
-        script.with_name(f"{number}.py").write_text("pass")
-        codes.learn(str(script.with_name(f"{number}.py")))
-    assert 0 < len(codes._known) <= compiled.MOST
+    names = [str(script.with_name(f"{number}.py")) for number in range(3 * MOST)]
+    for name in names:
+        Path(name).write_text("pass")
+        codes.learn(name)
+    twice = [[codes.of(name, executed=False) for _ in range(2)] for name in names]
+    kept = [first for first, second in twice if first is second]
+    assert 0 < len(kept) <= MOST
 
 
 def test_a_script_that_may_not_be_executed_has_no_code(codes: Codes, script: Path) -> None:
@@ -107,13 +114,13 @@ raise SystemExit(3)
 
 
 async def test_an_old_script_runs_as_it_is_again_and_again(
-    runner: WarmRunner, scripts: Scripts
+    runner: ProcessRunner, parents: Parents, scripts: Scripts
 ) -> None:
     script = scripts.write(f"#!{sys.executable}\n{TOLD.replace('VERSION', '1')}")
     run = scripts.run(script, warm=Warm(command=(sys.executable,), script=script))
-    assert await runner.warm_up(run) == ""
+    assert await parents.prepare(run) == ""
     expected = f"{script} {script} {script.name}\n%d\n"
-    old = script.stat().st_ctime_ns + compiled.YOUNG
+    old = script.stat().st_ctime_ns + YOUNG
     await until(lambda: time.time_ns() > old)
     for _ in range(4):
         assert await told(runner, run) == expected % 1
@@ -122,7 +129,7 @@ async def test_an_old_script_runs_as_it_is_again_and_again(
         assert await told(runner, run) == expected % 2
 
 
-async def told(runner: WarmRunner, run: Run) -> str:
+async def told(runner: ProcessRunner, run: Run) -> str:
     """What it printed, when it ended as it should."""
     ended = await runner.run(run, stop=asyncio.Event())
     assert (ended.outcome, ended.exit_code, ended.stderr.kept) == (Outcome.FAILED, 3, b"")

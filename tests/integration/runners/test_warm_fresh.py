@@ -16,7 +16,8 @@ import pytest
 
 from mediator.model.delivery import Ended, Outcome, Output
 from mediator.runners.port import Warm
-from mediator.runners.preforked import WarmRunner
+from mediator.runners.preforked import Parents
+from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -32,15 +33,20 @@ Both = Callable[..., Coroutine[Any, Any, tuple[Ended, Ended]]]
 
 
 @pytest.fixture
-async def runner(place: Path) -> AsyncIterator[WarmRunner]:
-    runner = WarmRunner(place)
+def parents() -> Parents:
+    return Parents()
+
+
+@pytest.fixture
+async def runner(place: Path, parents: Parents) -> AsyncIterator[ProcessRunner]:
+    runner = ProcessRunner(place, parents=parents)
     await runner.start()
     yield runner
     await runner.close()
 
 
 @pytest.fixture
-def both(runner: WarmRunner, scripts: Scripts) -> Both:
+def both(runner: ProcessRunner, parents: Parents, scripts: Scripts) -> Both:
     """Runs a script in a fresh interpreter, and as a fork."""
 
     async def both(
@@ -53,7 +59,7 @@ def both(runner: WarmRunner, scripts: Scripts) -> Both:
         warm = Warm(command=command, script=script, preload=preload)
         fresh = scripts.run(script, *arguments, **keywords)
         forked = scripts.run(script, *arguments, warm=warm, **keywords)
-        assert await runner.warm_up(forked) == ""
+        assert await parents.prepare(forked) == ""
         return (
             await runner.run(fresh, stop=asyncio.Event()),
             await runner.run(forked, stop=asyncio.Event()),
@@ -73,6 +79,7 @@ def both(runner: WarmRunner, scripts: Scripts) -> Both:
         pytest.param({"LC_ALL": "POSIX", "A": "\udcff", "TZ": "Asia/Tokyo"}, id="POSIX"),
         pytest.param({"PYTHONIOENCODING": "latin-1:replace", "PYTHONPATH": "/x:/y"}, id="PYTHON"),
         pytest.param({"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "1"}, id="unbuffered"),
+        pytest.param({"TRACEPARENT": "00-1-2-01", "TRACESTATE": "a=b"}, id="trace"),
     ],
 )
 async def test_everything_is_as_in_a_fresh_interpreter(
@@ -178,6 +185,15 @@ ENDS = {
     "print(os.waitpid(pid, 0)[1])\nsys.exit(2)",
     "generator": "def f():\n    try:\n        yield\n    finally:\n        print('gone')\n"
     "g = f()\nnext(g)",
+    "logging": "import logging\nlogging.basicConfig(level=logging.INFO)\nlogging.info('hello')",
+    "asyncio": "import asyncio\nprint(asyncio.run(asyncio.sleep(0, 'slept')))",
+    "loop left open": "import asyncio\nloop = asyncio.new_event_loop()\nprint(loop.is_closed())",
+    "executor": "from concurrent.futures import ThreadPoolExecutor\n"
+    "with ThreadPoolExecutor() as pool:\n    print(list(pool.map(abs, [-1])))",
+    "weak reference": "import weakref\nclass A: pass\na = A()\n"
+    "ref = weakref.ref(a, lambda _: print('gone'))",
+    "finaliser without a dictionary": "class A:\n    __slots__ = ()\n"
+    "    def __del__(self): print('gone')\na = A()",
     "warnings shown": (
         "import logging\nlogging.warning('careful')\nlogging.getLogger('a').error('b')"
     ),
@@ -232,8 +248,29 @@ if __name__ == "__main__":
     assert forked.outcome is Outcome.OK
 
 
-async def test_it_really_is_a_fork(runner: WarmRunner, scripts: Scripts) -> None:
-    assert len(set(await tokens(runner, scripts, "module.token"))) == 1
+Tokens = Callable[[str], Coroutine[Any, Any, list[bytes]]]
+
+
+@pytest.fixture
+def tokens(runner: ProcessRunner, parents: Parents, scripts: Scripts) -> Tokens:
+    """What an expression is in three runs."""
+
+    async def tokens(expression: str) -> list[bytes]:
+        (scripts.directory / "module.py").write_text(MODULE)
+        script = scripts.write(f"#!{sys.executable}\nimport module\nprint({expression})\n")
+        run = scripts.run(
+            script, warm=Warm(command=(sys.executable,), script=script, preload=("module",))
+        )
+        assert await parents.prepare(run) == ""
+        ended = [await runner.run(run, stop=asyncio.Event()) for _ in range(3)]
+        assert {end.outcome for end in ended} == {Outcome.OK}, ended
+        return [end.stdout.kept for end in ended]
+
+    return tokens
+
+
+async def test_it_really_is_a_fork(tokens: Tokens) -> None:
+    assert len(set(await tokens("module.token"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -249,21 +286,8 @@ async def test_it_really_is_a_fork(runner: WarmRunner, scripts: Scripts) -> None
         "module.threading.get_native_id()",
     ],
 )
-async def test_no_two_runs_share_chance(runner: WarmRunner, scripts: Scripts, chance: str) -> None:
-    assert len(set(await tokens(runner, scripts, chance))) == 3
-
-
-async def tokens(runner: WarmRunner, scripts: Scripts, expression: str) -> list[bytes]:
-    """What an expression is in three runs."""
-    (scripts.directory / "module.py").write_text(MODULE)
-    script = scripts.write(f"#!{sys.executable}\nimport module\nprint({expression})\n")
-    run = scripts.run(
-        script, warm=Warm(command=(sys.executable,), script=script, preload=("module",))
-    )
-    assert await runner.warm_up(run) == ""
-    ended = [await runner.run(run, stop=asyncio.Event()) for _ in range(3)]
-    assert {end.outcome for end in ended} == {Outcome.OK}, ended
-    return [end.stdout.kept for end in ended]
+async def test_no_two_runs_share_chance(tokens: Tokens, chance: str) -> None:
+    assert len(set(await tokens(chance))) == 3
 
 
 async def test_sigint_is_an_exception_and_sigterm_ends_it(both: Both) -> None:

@@ -17,9 +17,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from mediator.model.delivery import Ended, Outcome
+from mediator.runners.launcher_client import LauncherClient
 from mediator.runners.port import Run, Warm
-from mediator.runners.preforked import WarmRunner
-from tests.integration.runners.support import Scripts, found, until
+from mediator.runners.preforked import Parents
+from mediator.runners.process import ProcessRunner
+from tests.integration.runners.support import Scripts, found, until, warm_parents
 
 WAITS = """
 import sys, module
@@ -30,15 +32,30 @@ while not __import__("os").path.exists(sys.argv[1]):
 print(module.version, flush=True)
 """
 
+pytestmark = pytest.mark.usefixtures("runner")
+
 
 @pytest.fixture
-async def runner(place: Path) -> AsyncIterator[WarmRunner]:
-    runner = WarmRunner(place)
+def parents() -> Parents:
+    return Parents()
+
+
+@pytest.fixture
+def launcher() -> LauncherClient:
+    """Of what is no fork."""
+    return LauncherClient()
+
+
+@pytest.fixture
+async def runner(
+    place: Path, parents: Parents, launcher: LauncherClient
+) -> AsyncIterator[ProcessRunner]:
+    runner = ProcessRunner(place, parents=parents, launcher=launcher)
     await runner.start()
     yield runner
     await runner.close()
-    assert runner._parents._places == {}
-    assert not runner._parents._lent
+    assert [parents.count(state) for state in ("starting", "ready", "failed")] == [0, 0, 0]
+    assert warm_parents() == []
 
 
 @pytest.fixture(autouse=True)
@@ -66,40 +83,40 @@ Once = Callable[[Run], Coroutine[Any, Any, Ended]]
 
 
 @pytest.fixture
-def once(runner: WarmRunner) -> Once:
+def once(runner: ProcessRunner) -> Once:
     async def once(run: Run) -> Ended:
         return await runner.run(run, stop=asyncio.Event())
 
     return once
 
 
-def parents_of(runner: WarmRunner) -> list[int]:
-    """Process ids of the parents that are ready."""
-    places = runner._parents._places.values()
-    pids = [place.parent.launcher.pid for place in places if place.parent is not None]
-    return [pid for pid in pids if pid is not None]
+def alive() -> list[int]:
+    """Process ids of the parents."""
+    return [parent.pid for parent in warm_parents()]
 
 
 PARENT = "import os\nprint(open(f'/proc/{os.getppid()}/stat').read().split()[3])"
 """Prints the process id of what the supervisor is a child of: of a parent, or of the launcher."""
 
 
-async def test_nobody_waits_for_a_parent(runner: WarmRunner, scripts: Scripts, once: Once) -> None:
+async def test_nobody_waits_for_a_parent(
+    parents: Parents, launcher: LauncherClient, scripts: Scripts, once: Once
+) -> None:
     run = run_of(scripts, PARENT)
     first = await once(run)
-    assert await runner.warm_up(run) == ""
+    assert await parents.prepare(run) == ""
     second = await once(run)
-    (parent,) = parents_of(runner)
-    assert int(first.stdout.kept) == runner._launcher.pid
+    (parent,) = alive()
+    assert int(first.stdout.kept) == launcher.pid
     assert int(second.stdout.kept) == parent
 
 
 async def test_scripts_with_the_same_needs_share_a_parent(
-    runner: WarmRunner, scripts: Scripts
+    parents: Parents, scripts: Scripts
 ) -> None:
     for _ in range(3):
-        assert await runner.warm_up(run_of(scripts, "pass")) == ""
-    assert len(parents_of(runner)) == 1
+        assert await parents.prepare(run_of(scripts, "pass")) == ""
+    assert len(alive()) == 1
 
 
 @pytest.mark.parametrize(
@@ -114,40 +131,40 @@ async def test_scripts_with_the_same_needs_share_a_parent(
     ],
 )
 async def test_scripts_with_other_needs_have_another_parent(
-    runner: WarmRunner, scripts: Scripts, change: Callable[[Run], Run]
+    parents: Parents, scripts: Scripts, change: Callable[[Run], Run]
 ) -> None:
     run = run_of(scripts, "pass")
-    assert await runner.warm_up(run) == ""
-    assert await runner.warm_up(change(run)) == ""
-    assert len(parents_of(runner)) == 2
+    assert await parents.prepare(run) == ""
+    assert await parents.prepare(change(run)) == ""
+    assert len(alive()) == 2
 
 
 async def test_what_differs_from_delivery_to_delivery_needs_no_other_parent(
-    runner: WarmRunner, scripts: Scripts
+    parents: Parents, scripts: Scripts
 ) -> None:
     run = run_of(scripts, "pass")
     for event in ("CREATE", "ADVANCE"):
         variables = {"SCW_EVENT": event, "MEDIATOR_ATTEMPT": event}
         assert (
-            await runner.warm_up(replace(run, environment={**run.environment, **variables})) == ""
+            await parents.prepare(replace(run, environment={**run.environment, **variables})) == ""
         )
-    assert len(parents_of(runner)) == 1
+    assert len(alive()) == 1
 
 
 async def test_a_killed_parent_costs_no_attempt_and_the_next_run_has_a_new_one(
-    runner: WarmRunner, scripts: Scripts, once: Once, tmp_path: Path
+    parents: Parents, scripts: Scripts, once: Once, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
     run = run_of(scripts, WAITS, str(go))
-    assert await runner.warm_up(run) == ""
-    (first,) = parents_of(runner)
+    assert await parents.prepare(run) == ""
+    (first,) = alive()
     running = asyncio.create_task(once(run))
     await until(Path(f"{go}.ready").exists)
     os.kill(first, signal.SIGKILL)
     await until(lambda: not psutil.pid_exists(first))
     again = asyncio.create_task(once(run))
-    assert await runner.warm_up(run) == ""
-    (second,) = parents_of(runner)
+    assert await parents.prepare(run) == ""
+    (second,) = alive()
     assert second != first
     go.touch()
     for ended in (await running, await again):
@@ -156,26 +173,26 @@ async def test_a_killed_parent_costs_no_attempt_and_the_next_run_has_a_new_one(
 
 
 async def test_a_parent_that_dies_again_and_again_is_not_started_at_every_run(
-    runner: WarmRunner, scripts: Scripts, once: Once
+    parents: Parents, scripts: Scripts, once: Once
 ) -> None:
     run = run_of(scripts, "import module\nprint(module.version)")
     for _ in range(3):
-        await runner.warm_up(run)
-        for pid in parents_of(runner):
+        await parents.prepare(run)
+        for pid in alive():
             os.kill(pid, signal.SIGKILL)
             await until(lambda pid=pid: not psutil.pid_exists(pid))  # type: ignore[misc]
         assert (await once(run)).stdout.kept == b"1\n"
-    assert parents_of(runner) == []
+    assert alive() == []
 
 
 async def test_an_attempt_whose_supervisor_is_killed_is_lost(
-    runner: WarmRunner, scripts: Scripts, once: Once, tmp_path: Path
+    parents: Parents, scripts: Scripts, once: Once, tmp_path: Path
 ) -> None:
     run = run_of(scripts, WAITS, str(tmp_path / "go"))
-    assert await runner.warm_up(run) == ""
+    assert await parents.prepare(run) == ""
     running = asyncio.create_task(once(run))
     await until(Path(f"{tmp_path}/go.ready").exists)
-    (parent,) = map(psutil.Process, parents_of(runner))
+    (parent,) = warm_parents()
     (supervisor,) = parent.children()
     supervisor.kill()
     assert (await running).outcome is Outcome.LOST
@@ -183,7 +200,7 @@ async def test_an_attempt_whose_supervisor_is_killed_is_lost(
 
 
 async def test_a_changed_module_replaces_the_parent_and_drops_no_run(
-    runner: WarmRunner,
+    parents: Parents,
     scripts: Scripts,
     once: Once,
     version: Callable[[object], None],
@@ -191,13 +208,13 @@ async def test_a_changed_module_replaces_the_parent_and_drops_no_run(
 ) -> None:
     go = tmp_path / "go"
     run = run_of(scripts, WAITS, str(go))
-    assert await runner.warm_up(run) == ""
-    (before,) = map(psutil.Process, parents_of(runner))
+    assert await parents.prepare(run) == ""
+    (before,) = warm_parents()
     running = asyncio.create_task(once(run))
     await until(Path(f"{go}.ready").exists)
     version("two")  # of another size: Python's own cache of bytecode looks at seconds
     new = asyncio.create_task(once(run))
-    await runner.warm_up(run)
+    await parents.prepare(run)
     newer = asyncio.create_task(once(run))
     assert before.is_running()
     go.touch()
@@ -221,56 +238,62 @@ ODD = {
 
 @pytest.mark.parametrize(("reason", "text"), ODD.items(), ids=ODD)
 async def test_a_module_that_no_forks_can_share_is_named_and_scripts_run_as_processes(
-    runner: WarmRunner, scripts: Scripts, once: Once, reason: str, text: str
+    parents: Parents,
+    launcher: LauncherClient,
+    scripts: Scripts,
+    once: Once,
+    *,
+    reason: str,
+    text: str,
 ) -> None:
     (scripts.directory / "fine.py").write_text("")
     (scripts.directory / "odd.py").write_text(text)
     run = run_of(scripts, PARENT, preload=("fine", "odd"))
     with capture_logs() as logs:
         for _ in range(2):
-            assert reason in await runner.warm_up(run)
-            assert int((await once(run)).stdout.kept) == runner._launcher.pid
+            assert reason in await parents.prepare(run)
+            assert int((await once(run)).stdout.kept) == launcher.pid
     (warning,) = (entry for entry in logs if entry["log_level"] == "warning")
     assert warning["event"] == "scripts are not kept warm"
     assert warning["reason"].startswith("odd ")
 
 
 async def test_a_missing_module_is_named_and_the_script_says_itself_what_is_wrong(
-    runner: WarmRunner, scripts: Scripts, once: Once
+    parents: Parents, scripts: Scripts, once: Once
 ) -> None:
     run = run_of(scripts, "import nonexistent", preload=("nonexistent",))
-    assert "nonexistent cannot be imported (ModuleNotFoundError" in await runner.warm_up(run)
+    assert "nonexistent cannot be imported (ModuleNotFoundError" in await parents.prepare(run)
     ended = await once(run)
     assert ended.exit_code == 1
     assert b"ModuleNotFoundError: No module named 'nonexistent'" in ended.stderr.kept
 
 
 async def test_a_module_that_kills_its_interpreter_does_not_stop_scripts(
-    runner: WarmRunner, scripts: Scripts, once: Once
+    parents: Parents, scripts: Scripts, once: Once
 ) -> None:
     (scripts.directory / "odd.py").write_text("import os\nos.kill(os.getpid(), 9)")
     run = run_of(scripts, "print(1)", preload=("odd",))
-    assert "ended with code -9" in await runner.warm_up(run)
+    assert "ended with code -9" in await parents.prepare(run)
     assert (await once(run)).stdout.kept == b"1\n"
 
 
 async def test_a_file_that_hides_a_standard_module_is_named(
-    runner: WarmRunner, scripts: Scripts, once: Once
+    parents: Parents, scripts: Scripts, once: Once
 ) -> None:
     (scripts.directory / "json.py").write_text("dumps = 'mine'")
     run = run_of(scripts, "import json\nprint(json.dumps)", preload=())
-    assert "hides the standard module json" in await runner.warm_up(run)
+    assert "hides the standard module json" in await parents.prepare(run)
     assert (await once(run)).stdout.kept == b"mine\n"
 
 
 @pytest.mark.parametrize("command", ["/nonexistent/python", "/bin/false", "nonexistent-python"])
 async def test_an_interpreter_that_does_not_start_is_no_reason_not_to_run(
-    runner: WarmRunner, scripts: Scripts, once: Once, command: str
+    parents: Parents, scripts: Scripts, once: Once, command: str
 ) -> None:
     run = run_of(scripts, "print(1)")
     assert run.warm is not None
     run = replace(run, warm=replace(run.warm, command=(command,)))
-    assert await runner.warm_up(run) != ""
+    assert await parents.prepare(run) != ""
     assert (await once(run)).stdout.kept == b"1\n"
 
 
@@ -279,21 +302,22 @@ async def test_closing_while_a_parent_starts_leaves_nothing(place: Path, scripts
     (scripts.directory / "slow.py").write_text(
         f"import time\nopen({str(here)!r}, 'w').close()\ntime.sleep(1000)"
     )
-    runner = WarmRunner(place)
+    place, before = place / "another", psutil.Process().children()
+    runner = ProcessRunner(place)
     await runner.start()
     run = run_of(scripts, "print(1)", preload=("slow",))
     assert (await runner.run(run, stop=asyncio.Event())).stdout.kept == b"1\n"
     await until(here.exists)
     await runner.close()
     assert found(place) == []
-    assert [child for child in psutil.Process().children() if child.is_running()] == []
+    assert psutil.Process().children() == before
 
 
-async def test_no_variable_can_be_read_from_a_parent(runner: WarmRunner, scripts: Scripts) -> None:
+async def test_no_variable_can_be_read_from_a_parent(parents: Parents, scripts: Scripts) -> None:
     run = run_of(scripts, "pass")
     run = replace(run, environment={**run.environment, "SECRET": "of another script"})
-    assert await runner.warm_up(run) == ""
-    (parent,) = parents_of(runner)
+    assert await parents.prepare(run) == ""
+    (parent,) = alive()
     assert Path(f"/proc/{parent}/environ").read_bytes().strip(b"\0") == b""
 
 
@@ -305,7 +329,7 @@ async def test_no_variable_can_be_read_from_a_parent(runner: WarmRunner, scripts
     ],
 )
 async def test_a_script_that_lost_its_right_to_run_is_refused(
-    runner: WarmRunner,
+    parents: Parents,
     scripts: Scripts,
     once: Once,
     mode: int,
@@ -313,7 +337,7 @@ async def test_a_script_that_lost_its_right_to_run_is_refused(
     words: str,
 ) -> None:
     run = run_of(scripts, "pass")
-    assert await runner.warm_up(run) == ""
+    assert await parents.prepare(run) == ""
     run.program.chmod(mode)
     ended = await once(run)
     assert ended.exit_code == exit_code
@@ -321,7 +345,7 @@ async def test_a_script_that_lost_its_right_to_run_is_refused(
 
 
 async def test_without_parents_of_its_own_it_runs_other_programs(
-    runner: WarmRunner, scripts: Scripts, once: Once
+    scripts: Scripts, once: Once
 ) -> None:
     assert await once(scripts.run(Path("/bin/true"))) == Ended(outcome=Outcome.OK, exit_code=0)
-    assert parents_of(runner) == []
+    assert alive() == []

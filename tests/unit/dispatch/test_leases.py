@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from mediator.dispatch.leases import Watch
+from mediator.dispatch.leases import LeaseExpiry
 from mediator.storage.interface import Held
 from tests.unit.dispatch.support import NOW
 
@@ -16,8 +16,8 @@ EVERY = timedelta(seconds=15)
 THEIRS = Held(delivery_id="d1", number=1, owner="there", lease=NOW)
 
 
-def watch(*, alone: bool = False) -> Watch:
-    return Watch(owner="here", alone=alone, lease=LEASE, every=EVERY)
+def watch(*, alone: bool = False) -> LeaseExpiry:
+    return LeaseExpiry(owner="here", alone=alone, lease=LEASE, every=EVERY)
 
 
 def renewed(held: Held, seconds: float) -> Held:

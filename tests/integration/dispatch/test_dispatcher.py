@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from mediator.dispatch import dispatcher as module
 from mediator.dispatch.slots import Slots
 from mediator.model.delivery import Ended, Outcome
 from mediator.runners.port import Run
@@ -19,10 +19,12 @@ from tests.unit.dispatch.support import NOW, Scripts, script
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def house(house: House) -> House:
     """Without its look by time, only notices move the dispatcher: a lost one is a hanging test."""
-    monkeypatch.setattr(module, "_LONGEST_IDLE", 3600.0)
+    house.pace = replace(house.pace, longest_idle=HOUR)
+    house.dispatcher = house.another()
+    return house
 
 
 async def test_a_delivery_runs_as_it_was_handed_over_and_is_recorded(house: House) -> None:
@@ -82,10 +84,15 @@ async def test_what_becomes_due_while_it_is_looked_is_not_overlooked(house: Hous
 async def test_what_waits_elsewhere_delays_nobody(house: House) -> None:
     """A delivery due long ago, whose script cannot run, does not hide when the next one is due."""
     house.scripts.catalog = Scripts.of(script("a.py"), script("b.py", problem="broken")).catalog
+    house.runner.go.set()
     await house.accept("b.py")
-    await house.accept("a.py", at=NOW + HOUR)
-    room = house.slots.room(house.scripts.catalog.scripts)
-    assert await house.dispatcher._idle(room, after=NOW) == 3600
+    delivery_id = await house.accept("a.py", at=NOW + timedelta(milliseconds=50))
+    await house.store.notices.wait_for_work(0)  # those notices would have it look again
+    house.begin()
+    await house.until(lambda: house.store.calls["next_due"] > 0)
+    house.clock.later(1)
+    await house.until_state(delivery_id, "succeeded")
+    assert house.store.calls["next_due"] <= 4, "it looked when there was something to see"
 
 
 async def test_no_limit_is_ever_exceeded(house: House) -> None:

@@ -1,14 +1,14 @@
-"""What scripts write reaches the log as lines: whole, bounded, with their ids."""
+"""Why an attempt is stopped, and how what it writes reaches the log: as lines, with its ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from mediator.dispatch.attempt import LONGEST, MOST, ScriptLines
+from mediator.dispatch.attempt import LONGEST, MOST, ScriptLines, Stop
 
 Logs = list[structlog.typing.EventDict]
 
@@ -91,3 +91,46 @@ def test_what_was_skipped_last_is_told_at_the_end(logs: Logs) -> None:
     lines.write("stdout", b"x\n" * (MOST + 1))
     lines.close()
     assert logs[-1]["event"] == "script output skipped"
+
+
+@pytest.mark.parametrize(
+    ("asked", "shutdown"),
+    [
+        ([Stop.shut_down], True),
+        ([Stop.cancel], False),
+        ([Stop.shut_down, Stop.cancel], False),
+        ([Stop.cancel, Stop.shut_down], False),
+        ([Stop.shut_down, Stop.shut_down], True),
+        ([Stop.shut_down, Stop.cancel, Stop.shut_down], False),
+    ],
+    ids=["shutdown", "operator", "operator last", "operator first", "twice", "between"],
+)
+def test_the_last_reason_counts_but_a_shutdown_never_hides_an_operator(
+    asked: list[Callable[[Stop], None]], *, shutdown: bool
+) -> None:
+    stop = Stop()
+    assert not stop.event.is_set()
+    for ask in asked:
+        ask(stop)
+    assert stop.event.is_set()
+    assert stop.shutdown is shutdown
+    assert not stop.leave.is_set()
+
+
+@pytest.mark.parametrize(
+    ("asked", "because"),
+    [
+        ([Stop.shut_down], "the mediator shuts down"),
+        ([Stop.hand_over], "another mediator goes on with it"),
+        ([Stop.hand_over, Stop.shut_down], "another mediator goes on with it"),
+    ],
+    ids=["shutdown", "taken over", "taken over, then shutdown"],
+)
+def test_what_survives_the_daemon_is_let_alone_and_the_reason_is_true(
+    asked: list[Callable[[Stop], None]], because: str
+) -> None:
+    stop = Stop(survives_daemon=True)
+    for ask in asked:
+        ask(stop)
+    assert (stop.event.is_set(), stop.leave.is_set()) == (False, True)
+    assert (stop.left_because, stop.shutdown) == (because, False)
