@@ -6,15 +6,15 @@ import asyncio
 import uuid
 from pathlib import Path
 
+from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Outcome
-from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.runner.support import PodScripts, exists, left, section, settings
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.waiting import eventually
 
 
-async def leave_behind(namespace: Calls, scripts: PodScripts, *names: str) -> None:
+async def leave_behind(namespace: KubernetesClient, scripts: PodScripts, *names: str) -> None:
     """Jobs of these names, ended, as of a mediator that is killed before it removes them."""
     runner = KubernetesRunner(settings(namespace.namespace, scripts.directory))
     await runner.start()
@@ -26,7 +26,7 @@ async def leave_behind(namespace: Calls, scripts: PodScripts, *names: str) -> No
 
 
 async def test_what_was_recorded_and_not_removed_goes_soon_after_the_next_start(
-    namespace: Calls, scripts: PodScripts, tmp_path: Path
+    namespace: KubernetesClient, scripts: PodScripts, tmp_path: Path
 ) -> None:
     mediator = Mediator(tmp_path / "mediator")
     cluster = section(namespace.namespace, mediator.scripts)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from mediator.cli.shim import document, exit_code, lines
-from mediator.keeper.execution import Place
-from mediator.keeper.pods import Pod
+from mediator.keeper.pods import SecureChangePod
 from mediator.keeper.protocol import Difference, Drift, PodFile
 from mediator.keeper.sync import Report, SelfTest
+from mediator.kube.exec import PodContainer
 
-POD = Pod(
-    place=Place(namespace="tos", pod="sc-1", container="server"),
+POD = SecureChangePod(
+    place=PodContainer(pod="sc-1", container="server"),
     uid="u",
     container_id="c",
     why_not="",

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from mediator.model.delivery import Outcome
+from mediator.runners.kubernetes.informer import CachedRun
 from mediator.runners.kubernetes.status import (
     Exited,
     Failed,
+    Pending,
     Running,
-    Sight,
-    Situation,
-    Waiting,
-    situation,
+    RunStatus,
+    status_of,
 )
 
 
@@ -38,31 +38,33 @@ UNSCHEDULABLE = [{"type": "PodScheduled", "reason": "Unschedulable", "message": 
 
 
 @pytest.mark.parametrize(
-    ("sight", "expected"),
+    ("run", "expected"),
     [
-        pytest.param(Sight(), Waiting(reason="the cluster has made no pod for its Job"), id="new"),
         pytest.param(
-            Sight(job=job(), job_gone=True),
+            CachedRun(), Pending(reason="the cluster has made no pod for its Job"), id="new"
+        ),
+        pytest.param(
+            CachedRun(job=job(), job_gone=True),
             Failed(outcome=Outcome.LOST, reason="its Job was deleted, and not by the mediator"),
             id="Job deleted",
         ),
         pytest.param(
-            Sight(job=job("DeadlineExceeded")),
+            CachedRun(job=job("DeadlineExceeded")),
             Failed(outcome=Outcome.TIMEOUT, reason="ended by the cluster after its deadline"),
             id="deadline of the Job",
         ),
         pytest.param(
-            Sight(job=job("BackoffLimitExceeded", "too often")),
+            CachedRun(job=job("BackoffLimitExceeded", "too often")),
             Failed(outcome=Outcome.EVICTED, reason="its pod was removed (too often)"),
             id="pod gone unseen",
         ),
         pytest.param(
-            Sight(pod=pod(conditions=UNSCHEDULABLE)),
-            Waiting(reason="no node takes its pod (0/3 nodes)", outcome=Outcome.UNSCHEDULABLE),
+            CachedRun(pod=pod(conditions=UNSCHEDULABLE)),
+            Pending(reason="no node takes its pod (0/3 nodes)", outcome=Outcome.UNSCHEDULABLE),
             id="unschedulable",
         ),
         pytest.param(
-            Sight(pod=pod(waiting("ImagePullBackOff"))),
+            CachedRun(pod=pod(waiting("ImagePullBackOff"))),
             Failed(
                 outcome=Outcome.NO_IMAGE,
                 reason="its image cannot be had (ImagePullBackOff: said)",
@@ -70,7 +72,7 @@ UNSCHEDULABLE = [{"type": "PodScheduled", "reason": "Unschedulable", "message": 
             id="no image",
         ),
         pytest.param(
-            Sight(pod=pod(waiting("InvalidImageName"))),
+            CachedRun(pod=pod(waiting("InvalidImageName"))),
             Failed(
                 outcome=Outcome.NO_IMAGE,
                 reason="its image cannot be had (InvalidImageName: said)",
@@ -79,46 +81,46 @@ UNSCHEDULABLE = [{"type": "PodScheduled", "reason": "Unschedulable", "message": 
             id="no name of an image",
         ),
         pytest.param(
-            Sight(pod=pod(waiting("CreateContainerConfigError"))),
+            CachedRun(pod=pod(waiting("CreateContainerConfigError"))),
             Failed(
                 outcome=Outcome.NOT_STARTED,
                 reason="its container cannot be made (CreateContainerConfigError: said)",
             ),
             id="no container",
         ),
-        pytest.param(Sight(pod=pod(terminated(3))), Exited(code=3), id="exit code"),
+        pytest.param(CachedRun(pod=pod(terminated(3))), Exited(code=3), id="exit code"),
         pytest.param(
-            Sight(pod=pod(terminated(137, reason="OOMKilled"))),
+            CachedRun(pod=pod(terminated(137, reason="OOMKilled"))),
             Exited(code=137, out_of_memory=True),
             id="out of memory",
         ),
         pytest.param(
-            Sight(pod=pod(terminated(0), phase="Failed", reason="DeadlineExceeded")),
+            CachedRun(pod=pod(terminated(0), phase="Failed", reason="DeadlineExceeded")),
             Exited(code=0, by_deadline=True),
             id="deadline of the pod",
         ),
         pytest.param(
-            Sight(pod=pod(terminated(1), phase="Failed", reason="Evicted", message="disk")),
+            CachedRun(pod=pod(terminated(1), phase="Failed", reason="Evicted", message="disk")),
             Failed(outcome=Outcome.EVICTED, reason="its pod was evicted (Evicted: disk)"),
             id="evicted",
         ),
         pytest.param(
-            Sight(pod=pod(), pod_gone=True),
+            CachedRun(pod=pod(), pod_gone=True),
             Failed(outcome=Outcome.EVICTED, reason="its pod was removed"),
             id="pod removed",
         ),
         pytest.param(
-            Sight(pod=pod(terminated(0)), pod_gone=True),
+            CachedRun(pod=pod(terminated(0)), pod_gone=True),
             Exited(code=0),
             id="pod removed after its end",
         ),
     ],
 )
-def test_what_the_cluster_says_has_one_name(sight: Sight, expected: Situation) -> None:
-    assert situation(sight) == expected
+def test_what_the_cluster_says_has_one_name(run: CachedRun, expected: RunStatus) -> None:
+    assert status_of(run) == expected
 
 
 def test_a_script_that_its_node_is_ending_still_runs() -> None:
     running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
-    found = situation(Sight(pod=pod(running, phase="Failed", reason="DeadlineExceeded")))
+    found = status_of(CachedRun(pod=pod(running, phase="Failed", reason="DeadlineExceeded")))
     assert isinstance(found, Running)

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from mediator.keeper.execution import exit_code
-from mediator.keeper.protocol import PodError
+from mediator.kube.client import KubernetesError
+from mediator.kube.exec import exit_code
 
 
 def failure(message: str, *causes: dict[str, str]) -> bytes:
@@ -32,16 +32,16 @@ def test_a_shell_that_does_not_find_a_file_is_not_taken_for_no_shell() -> None:
 
 def test_a_container_without_the_command_is_told_in_a_sentence() -> None:
     status = failure('"bash": executable file not found in $PATH', {"message": "said again"})
-    with pytest.raises(PodError, match="the container has no bash"):
+    with pytest.raises(KubernetesError, match="the container has no bash"):
         exit_code(status, ["bash", "-s"])
 
 
 @pytest.mark.parametrize("status", [b"", b"[]", b"\xff", b'{"details":{"causes":[7]}}'], ids=repr)
 def test_an_answer_that_is_none_is_refused(status: bytes) -> None:
-    with pytest.raises(PodError, match="cannot be read"):
+    with pytest.raises(KubernetesError, match="cannot be read"):
         exit_code(status, ["bash"])
 
 
 def test_why_nothing_was_started_is_passed_on() -> None:
-    with pytest.raises(PodError, match="could not be started there: container not running"):
+    with pytest.raises(KubernetesError, match="could not be started there: container not running"):
         exit_code(failure("container not running"), ["bash"])

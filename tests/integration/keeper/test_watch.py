@@ -17,14 +17,14 @@ from mediator.errors import SettingsError
 from mediator.keeper.page import served
 from mediator.keeper.pods import Selection
 from mediator.keeper.protocol import PodFile
-from mediator.keeper.sync import Wanted
-from mediator.keeper.watch import Watch, Watching
-from mediator.kube.client import Cluster, api_client
+from mediator.keeper.sync import DesiredFiles
+from mediator.keeper.watch import ShimWatch
+from mediator.kube.client import Cluster, connect
 from mediator.metrics.keeper import KeeperMetrics
 from tests.support.api_server import ApiServer, api_server
 from tests.support.waiting import eventually
 
-SELECTION = Selection(namespace="tos", selector="app=sc", container=None)
+SELECTION = Selection(selector="app=sc", container=None)
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
 
@@ -41,10 +41,10 @@ class Files:
         self.file = file
         self.error: SettingsError | None = None
 
-    def __call__(self) -> Wanted:
+    def __call__(self) -> DesiredFiles:
         if self.error is not None:
             raise self.error
-        return Wanted(
+        return DesiredFiles(
             directory=str(self.directory), files=(self.file,), shim=self.file.name, seconds=60
         )
 
@@ -69,11 +69,17 @@ async def watching(
     selection: Selection = SELECTION,
 ) -> AsyncIterator[KeeperMetrics]:
     counted = KeeperMetrics()
-    settings = Watching(selection=selection, wanted=files, check_every=check_every)
     async with api_server(server):
         cluster = Cluster(kubeconfig=server.kubeconfig(directory), context=None, namespace="tos")
-        async with api_client(cluster) as api:
-            watch = Watch(api=api, settings=settings, counted=counted, clock=SystemClock())
+        async with connect(cluster) as client:
+            watch = ShimWatch(
+                client,
+                selection,
+                desired=files,
+                check_every=check_every,
+                metrics=counted,
+                clock=SystemClock(),
+            )
             task = asyncio.create_task(watch.run())
             try:
                 yield counted
@@ -112,6 +118,37 @@ async def test_files_are_put_there_and_an_event_says_so(
     (event,) = server.events
     assert (event["reason"], event["message"]) == ("ShimPutBack", "Put back: securechange-shim.")
     assert event["involvedObject"]["uid"] == "uid-sc-1"
+
+
+async def test_a_container_that_starts_again_in_its_pod_gets_them_again(
+    server: ApiServer, files: Files, tmp_path: Path
+) -> None:
+    async with watching(server, files, tmp_path) as counted:
+        await reaches(counted, "mediator_shim_pods", state="kept")
+        files.in_pod.unlink()
+        (pod,) = server.pods
+        pod["metadata"]["resourceVersion"] = "10"
+        pod["status"]["containerStatuses"][0]["containerID"] = "c://2"
+        server.change("MODIFIED", pod)
+        await reaches(
+            counted,
+            "mediator_shim_files_written_total",
+            until=lambda value: value == 2,
+            drift="missing",
+        )
+    assert files.in_pod.read_bytes() == files.file.data
+
+
+async def test_a_pod_that_comes_is_kept_and_one_that_goes_is_forgotten(
+    server: ApiServer, files: Files, tmp_path: Path
+) -> None:
+    async with watching(server, files, tmp_path) as counted:
+        await reaches(counted, "mediator_shim_pods", state="kept")
+        server.add_pod("sc-2")
+        server.change("ADDED", server.pods[1])
+        await reaches(counted, "mediator_shim_pods", until=lambda value: value == 2, state="kept")
+        server.change("DELETED", server.pods[0])
+        await reaches(counted, "mediator_shim_pods", until=lambda value: value == 1, state="kept")
 
 
 async def test_what_belongs_there_is_asked_anew_at_each_look(

@@ -9,7 +9,7 @@ import pytest
 from kubernetes.aio.client import ApiException
 
 from mediator.errors import SettingsError
-from mediator.kube.client import Cluster, api_client, describe
+from mediator.kube.client import Cluster, connect, describe
 
 KUBECONFIG = """
 apiVersion: v1
@@ -87,7 +87,7 @@ def cluster(kubeconfig: Path | None, context: str | None = None) -> Cluster:
 async def test_a_client_takes_server_and_token_from_the_kubeconfig(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(KUBECONFIG)
-    async with api_client(cluster(path, "y")) as client:
+    async with connect(cluster(path, "y")) as client:
         settings = await client.configuration.auth_settings()
         assert client.configuration.host == "https://127.0.0.1:6443"
         assert settings["BearerToken"]["value"] == "Bearer TOKEN"
@@ -108,7 +108,7 @@ async def test_a_kubeconfig_that_is_of_no_use_is_named(
     if text is not None:
         path.write_text(text)
     with pytest.raises(SettingsError, match=f"the kubeconfig {path} cannot be used: .*{reason}"):
-        async with api_client(cluster(path, context)):
+        async with connect(cluster(path, context)):
             pass
 
 
@@ -117,5 +117,5 @@ async def test_without_the_extra_the_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "kubernetes.aio.client", None)
     with pytest.raises(SettingsError, match=r"pip install 'securechange-mediator\[kubernetes\]'"):
-        async with api_client(cluster(None)):
+        async with connect(cluster(None)):
             pass
