@@ -34,7 +34,6 @@ from mediator.settings.schema import Auth, Settings, Tracing
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.storage.factory import store_of
 from mediator.storage.interface import DeliveryStore
-from mediator.storage.measured import MeasuredStore
 from mediator.tracing.port import NoTracer, Tracer
 from mediator.web.backpressure import Backpressure
 from mediator.web.services import Check, Holder, Services
@@ -62,7 +61,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     secrets = read_secrets(settings.auth)
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
     tracer = make_tracer(settings.tracing)
-    store = MeasuredStore(store_of(settings.store), metrics)
+    store = store_of(settings.store, metrics)
     scripts = _scripts(settings, metrics, environ)
     parents = Parents()
     here = ProcessRunner(settings.dispatch.work_directory, parents=parents)

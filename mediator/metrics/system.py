@@ -6,9 +6,11 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan
+from time import perf_counter
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,6 +24,7 @@ from prometheus_client import (
 )
 
 import mediator
+from mediator.errors import StoreUnavailable
 from mediator.metrics.labels import Snapshot
 
 _OPERATIONS = (
@@ -64,6 +67,18 @@ class StoreMetrics:
             "Space left on the disk below which intake answers 503 (store.disk_floor).",
             registry=registry,
         )
+
+    @contextmanager
+    def timed(self, operation: str) -> Iterator[None]:
+        """Time something that is asked of the store, and count that it could not be used."""
+        began = perf_counter()
+        try:
+            yield
+        except StoreUnavailable:
+            self.errors.inc()
+            raise
+        finally:
+            self.duration.labels(operation).observe(perf_counter() - began)
 
     def show(self, *, size: int | None, free: int | None) -> None:
         """Bytes that it takes, and that are left; None: it cannot tell."""

@@ -99,10 +99,10 @@ def close_all(descriptors: Iterable[int]) -> None:
         os.close(descriptor)
 
 
-def refuse(daemon: socket.socket, number: int) -> None:
+def fail(daemon: socket.socket, number: int) -> None:
     """Report on an attempt's status socket that there could be no process for it, and why."""
     with contextlib.suppress(OSError):
-        daemon.send(b"refused %d fork" % number)
+        daemon.send(b"failed %d fork" % number)
 
 
 @contextlib.contextmanager

@@ -21,12 +21,12 @@ An order is a message with five descriptors: status socket, stdin, stdout, stder
 the specification (JSON; each string holds bytes, decoded as Latin-1). On the status socket the
 daemon sends `T` (SIGTERM to the script's process group) and `K` (kill everything). It hears
 `forked SCRIPT SUPERVISOR`, their process ids, before the script's first instruction;
-`refused ERRNO STEP` when there will be none; and in the end `ended STATUS ASKED LEFTOVERS
+`failed ERRNO STEP` when there will be none; and in the end `ended STATUS ASKED LEFTOVERS
 SURVIVORS`, where STATUS is that of wait(2) and ASKED is 1 if `T` or `K` reached the script before
-its end. A hang-up after `refused` is an end too.
+its end. A hang-up after `failed` is an end too.
 
 A runner that starts something else than a program calls `run` with its own `Starter`. What its
-`become` raises is the reason of a refusal; only `Leave` passes through everything here and comes
+`become` raises is why it failed; only `Leave` passes through everything here and comes
 out of `run`, in the script's process.
 """
 
@@ -166,7 +166,7 @@ class Launcher:
         elif len(descriptors) == kernel.DESCRIPTORS:
             self.pass_on(descriptors)
         elif descriptors:  # this process has no descriptors left; the first is the status socket
-            self.refuse(descriptors, errno.EMFILE)
+            self.fail(descriptors, errno.EMFILE)
         kernel.close_all(descriptors)
 
     def pass_on(self, descriptors: list[int]) -> None:
@@ -183,12 +183,12 @@ class Launcher:
             number = self.fork_supervisor(descriptors)
             kernel.send(self.lines[number], b"order", descriptors)
         except OSError as error:
-            self.refuse(descriptors, error.errno or errno.EAGAIN)
+            self.fail(descriptors, error.errno or errno.EAGAIN)
 
-    def refuse(self, descriptors: list[int], number: int) -> None:
+    def fail(self, descriptors: list[int], number: int) -> None:
         """Report that there will be no attempt."""
         daemon = socket.socket(fileno=descriptors[0])
-        kernel.refuse(daemon, number)
+        kernel.fail(daemon, number)
         daemon.detach()
 
     def fork_supervisor(self, strange: Sequence[int] = ()) -> int:

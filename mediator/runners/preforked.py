@@ -52,7 +52,7 @@ class Parents:
         self._open = False
 
     def open(self) -> None:
-        """Start some from now on; until then nothing is wanted."""
+        """Have some started from now on, until `close`."""
         self._open = True
 
     def want(self, warm: Warm, environment: Mapping[str, str]) -> None:
@@ -94,6 +94,7 @@ class Parents:
         self._open = False
         if self._tidying is not None:
             self._tidying.cancel()
+            self._tidying = None
         for entry in self._entries.values():
             self._empty(entry)
         self._entries.clear()
@@ -115,7 +116,7 @@ class Parents:
         return entry
 
     def _start(self, spec: ParentSpec, entry: _Entry) -> None:
-        if entry.starting is not None or _now() < entry.not_before:
+        if not self._open or entry.starting is not None or _now() < entry.not_before:
             return
         self._make_room()
         entry.starting = self._task(self._try(spec, entry), name="start a warm parent")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
             """
 
         def become(self, specification: Specification, status: int) -> object:
-            """Be the script. What this raises is the reason of a refusal, but for `Leave`.
+            """Be the script. What this raises is why it failed, but for `Leave`.
 
             `status` is a descriptor to be closed before the script's own code runs (exec does it).
             """
@@ -108,7 +108,7 @@ def wait_and_become(starter: Starter, line: socket.socket) -> NoReturn:
     if len(descriptors) == kernel.DESCRIPTORS:
         become(starter, *descriptors)
     elif descriptors:
-        kernel.refuse(socket.socket(fileno=descriptors[0]), errno.EMFILE)
+        kernel.fail(socket.socket(fileno=descriptors[0]), errno.EMFILE)
     os._exit(127)
 
 
@@ -140,7 +140,7 @@ def become(starter: Starter, status: int, *given: int) -> None:
         starter.become(specification, status)
     except Exception as error:  # noqa: BLE001 -- or it would pass for the script's own end
         memory = errno.ENOMEM if isinstance(error, MemoryError) else 0
-        os.write(status, b"refused %d %s" % (getattr(error, "errno", memory) or 0, step))
+        os.write(status, b"failed %d %s" % (getattr(error, "errno", memory) or 0, step))
 
 
 def read(file: int) -> Specification:

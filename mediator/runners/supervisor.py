@@ -82,7 +82,7 @@ class Supervisor:
                 spare = spares.Spare(self.starter, self.line)
                 spare.give(descriptors)
         except OSError as error:
-            kernel.refuse(daemon, error.errno or errno.EAGAIN)
+            kernel.fail(daemon, error.errno or errno.EAGAIN)
             return 0
         return spare.pid
 

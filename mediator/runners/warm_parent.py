@@ -14,8 +14,9 @@ ends of this process's own output.
 A script must not be able to tell such a fork from a fresh interpreter. What cannot be had that way
 (a syntax error's report, a file that may not be executed) is left to a fresh interpreter: the fork
 executes the program after all. The streams need no care: no module has read from stdin or written
-to the others, or this parent would not be fit, so their objects begin as fresh ones do. It ends as
-every interpreter ends, by itself, with all that this takes apart.
+to the others, or this parent would not be fit, so their objects begin as fresh ones do. A fork ends
+as every interpreter ends, by itself: it takes apart all modules, the parent's too, and that costs
+more than the fork did (18 ms with Tufin's SDK), but it is what scripts count on.
 
 Others see more: /proc has the arguments of the parent, and no variables; the name is the script's.
 """

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from mediator.errors import KeyReused
 from mediator.model.delivery import Accepted, NewDelivery, Repeat, State
-from mediator.storage import locking
+from mediator.storage import locks
 from mediator.storage.tables import Instant, deliveries, in_state, new_row, tickets
 
 _c = deliveries.c
@@ -41,7 +41,7 @@ def accept_together(conn: Connection, batch: Sequence[NewDelivery]) -> list[Acce
 def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | KeyReused]:
     """Keep those that are new; say of the others which delivery they repeat."""
     contents = [new.content for new in batch]
-    locking.wait_for(conn, [*_locks(batch, contents)])
+    locks.wait_for(conn, [*_locks(batch, contents)])
     before = _Before(conn, batch, contents)
     answers: list[Accepted | KeyReused] = []
     kept: list[tuple[NewDelivery, bytes]] = []
@@ -59,9 +59,9 @@ def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | Ke
 def _locks(batch: Sequence[NewDelivery], contents: Sequence[bytes]) -> Iterator[int]:
     """What two mediators must not look for at once, as both would find nothing and keep it."""
     for new, content in zip(batch, contents, strict=True):
-        yield locking.number("key", new.key_id, new.idempotency_key)
+        yield locks.number("key", new.key_id, new.idempotency_key)
         if not new.interactive:
-            yield locking.number("content", content)
+            yield locks.number("content", content)
 
 
 def recognise(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | None]:

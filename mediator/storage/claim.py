@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from mediator.model.delivery import Claim, State
-from mediator.storage import locking
+from mediator.storage import locks
 from mediator.storage.interface import Appetite
 from mediator.storage.tables import (
     DELIVERY,
@@ -68,7 +68,7 @@ _ANY = datetime.max.replace(tzinfo=UTC)
 def _choose(conn: Connection, appetite: Appetite, now: datetime) -> list[RowMapping]:
     """Interactive ones first: a person waits for them."""
     room = dict(appetite.room)
-    if locking.shared(conn):
+    if locks.shared(conn):
         room = room_left(conn, room, appetite.limits)
     chosen: list[RowMapping] = []
     for interactive, slots in ((True, appetite.interactive_slots), (False, appetite.slots)):
@@ -103,7 +103,7 @@ def _of_kind(
 
 def _due(conn: Connection, scripts: dict[str, bool], values: dict[str, Any]) -> list[RowMapping]:
     """The first due deliveries of these scripts (script → whether it is ordered), oldest first."""
-    heads = _HEADS_SHARED if locking.shared(conn) else _HEADS
+    heads = _HEADS_SHARED if locks.shared(conn) else _HEADS
     found = conn.execute(heads, {**values, "scripts": json.dumps(scripts)}).mappings()
     return sorted(found, key=lambda row: (row["due"], row["seq"]))
 
@@ -195,7 +195,7 @@ def _opened(row: RowMapping, now: datetime) -> dict[str, Any]:
 def next_due(conn: Connection, scripts: Collection[str], *, after: datetime) -> datetime | None:
     """When the next delivery of these scripts becomes due; interactive ones always are."""
     values = {"scripts": json.dumps(dict.fromkeys(scripts, False)), "after": after}
-    query = _NEXT_DUE_SHARED if locking.shared(conn) else _NEXT_DUE
+    query = _NEXT_DUE_SHARED if locks.shared(conn) else _NEXT_DUE
     return conn.execute(query, values).scalar()
 
 
@@ -257,10 +257,10 @@ def room_left(
     A script with a limit is claimed by one mediator at a time: two that counted at once would both
     find room.
     """
-    numbers = {name: locking.number("limit", name) for name in room if name in limits}
+    numbers = {name: locks.number("limit", name) for name in room if name in limits}
     if not numbers:
         return dict(room)
-    ours = locking.try_for(conn, numbers.values())
+    ours = locks.try_for(conn, numbers.values())
     running: dict[str, int] = {script: count for script, count in conn.execute(_BY_SCRIPT)}  # noqa: C416 - rows
     left = {
         name: min(room[name], limits[name] - running.get(name, 0)) if lock in ours else 0
@@ -283,10 +283,10 @@ def take(
     an operator may have made an earlier delivery due while another mediator claimed a later one,
     and neither saw the other's. `beside`: what this claim has taken before, which does not run yet.
     """
-    if not wanted or not locking.shared(conn):
+    if not wanted or not locks.shared(conn):
         return wanted
     numbers = {row["seq"]: _ticket(row) for row in wanted if ordered[row["script"]]}
-    ours = locking.try_for(conn, [number for number in numbers.values() if number is not None])
+    ours = locks.try_for(conn, [number for number in numbers.values() if number is not None])
     ours -= {_ticket(row) for row in beside if ordered.get(row["script"])}
     seqs = [seq for row in wanted if numbers.get(seq := row["seq"]) in {None, *ours}]
     values = {
@@ -302,4 +302,4 @@ def _ticket(row: RowMapping) -> int | None:
     if row["ticket_id"] is None:
         return None
     kind = "interactive" if row["interactive"] else "trigger"
-    return locking.number("ticket", row["script"], row["ticket_id"], kind)
+    return locks.number("ticket", row["script"], row["ticket_id"], kind)

@@ -15,15 +15,11 @@ from mediator.dispatch.attempt import AttemptMaker
 from mediator.dispatch.dispatcher import Dispatcher, Pace
 from mediator.dispatch.leases import LEASE
 from mediator.dispatch.slots import Slots
-from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.delivery import Delivery, Ended, Outcome
 from mediator.runners.factory import Runners
 from mediator.runners.port import LeftRunning, Run
-from mediator.storage.interface import DeliveryStore
-from mediator.storage.measured import MeasuredStore
-from mediator.storage.store import SqliteStore
-from tests.integration.storage.support import new
+from tests.support.store import new
 from tests.support.waiting import eventually
 from tests.unit.dispatch.support import Clock, Scripts, script
 
@@ -113,39 +109,6 @@ class Cluster:
         return set(self.keeps)
 
 
-class FaultyStore:
-    """A store that counts what is asked of it, and is away when a test says so."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-        self.calls: Counter[str] = Counter()
-        self.away: set[str] = set()
-        self.error: Exception = StoreUnavailable("the disk is full")
-        self.refused: Counter[str] = Counter()
-        self.after: dict[str, Callable[[], object]] = {}
-        """what else happens just after the first call of a name"""
-        self.slow: dict[str, asyncio.Event] = {}
-        """calls of these names that have an answer (of something) give it when the event is set"""
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._store, name)
-        if not asyncio.iscoroutinefunction(real):
-            return real
-
-        async def call(*arguments: Any, **named: Any) -> Any:
-            self.calls[name] += 1
-            if name in self.away:
-                self.refused[name] += 1
-                raise self.error
-            answer = await real(*arguments, **named)
-            self.after.pop(name, lambda: None)()
-            if answer and name in self.slow:
-                await self.slow[name].wait()
-            return answer
-
-        return call
-
-
 @dataclass
 class House:
     """Everything a dispatcher needs, and the dispatcher."""
@@ -168,9 +131,8 @@ class House:
 
     def another(self, **pace: Any) -> Dispatcher:
         """A dispatcher that is like the first one; `pace`: but for this."""
-        store: DeliveryStore = MeasuredStore(self.store, self.metrics)
         maker = AttemptMaker(
-            store=store,
+            store=self.store,
             runners=self.runners,
             metrics=self.metrics,
             clock=self.clock,
@@ -179,7 +141,7 @@ class House:
         )
         return Dispatcher(
             owner=self.owner,
-            store=store,
+            store=self.store,
             scripts=self.scripts,
             slots=self.slots,
             maker=maker,

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.dispatch.support import House
-from tests.integration.storage.support import Desk
+from tests.support.store import Desk
 from tests.unit.dispatch.support import NOW, Scripts, script
 
 AT_ONCE = timedelta(0)

@@ -12,8 +12,8 @@ from mediator.dispatch.slots import Slots
 from mediator.model.delivery import Ended, Outcome
 from mediator.runners.port import Run
 from tests.integration.dispatch.support import FAILED, OK, House
-from tests.integration.storage.support import ticket
 from tests.support.metrics import sample
+from tests.support.store import ticket
 from tests.unit.dispatch.support import NOW, Scripts, script
 
 HOUR = timedelta(hours=1)

@@ -6,7 +6,7 @@ import pytest
 
 from mediator.dispatch.leases import GarbageCollector
 from tests.integration.dispatch.support import House
-from tests.integration.storage.support import DEAD, Desk, again
+from tests.support.store import DEAD, Desk, again
 from tests.unit.dispatch.support import NOW, Scripts, script
 
 

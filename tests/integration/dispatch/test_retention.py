@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,9 @@ from mediator.metrics import Metrics
 from mediator.model.delivery import State
 from mediator.settings.schema import Retention
 from mediator.storage.interface import Search
-from mediator.storage.measured import MeasuredStore
-from mediator.storage.store import SqliteStore
-from tests.integration.dispatch.support import FaultyStore
-from tests.integration.storage.support import DEAD, Desk
+from mediator.storage.memory import MemoryStore
 from tests.support.metrics import sample
+from tests.support.store import DEAD, Desk, FaultyStore
 from tests.support.waiting import eventually
 from tests.unit.dispatch.support import NOW, Clock
 
@@ -28,20 +25,21 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    store = SqliteStore(tmp_path / "mediator.db")
+async def desk() -> AsyncIterator[Desk]:
+    metrics = Metrics()
+    store = MemoryStore(metrics=metrics)
     await store.start()
-    yield Desk(FaultyStore(store), now=NOW)
+    yield Desk(FaultyStore(store, metrics), now=NOW)
     await store.close()
 
 
 def cleaner(desk: Desk, *, deduplicate: timedelta = DAY, **settings: Any) -> Cleaner:
-    metrics = Metrics()
+    store: Any = desk.store
     return Cleaner(
-        store=MeasuredStore(desk.store, metrics),
+        store=store,
         settings=Retention.model_validate(settings),
         deduplicate=deduplicate,
-        metrics=metrics,
+        metrics=store.metrics,
         clock=Clock(desk.now),
         every=timedelta(0),
         pause=timedelta(0),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from mediator.model.delivery import Outcome
 from mediator.storage.notices import Notices
 from tests.integration.dispatch.support import House
-from tests.integration.storage.support import ticket
+from tests.support.store import ticket
 from tests.unit.dispatch.support import NOW
 
 LONG = timedelta(hours=1)

@@ -14,8 +14,8 @@ from mediator.model.delivery import Outcome
 from mediator.storage.notices import Notices
 from mediator.storage.transitions import MOST_LOSSES
 from tests.integration.dispatch.support import OK, House
-from tests.integration.storage.support import Desk
 from tests.support.metrics import sample
+from tests.support.store import Desk
 from tests.unit.dispatch.support import NOW, Scripts
 
 

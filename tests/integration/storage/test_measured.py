@@ -1,4 +1,4 @@
-"""A measured store does what the store does, and counts what only the store knows."""
+"""A store measures itself, and counts what only it knows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.delivery import State
-from mediator.storage.measured import MeasuredStore
-from mediator.storage.store import SqliteStore
+from mediator.storage.sqlite import SqliteStore
 from mediator.storage.transitions import MOST_LOSSES
-from tests.integration.storage.support import LEASE, SECOND, START, Desk
+from tests.support.store import LEASE, SECOND, START, Desk
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def desk(path: Path, metrics: Metrics) -> AsyncIterator[Desk]:
-    store = MeasuredStore(SqliteStore(path), metrics)
+    store = SqliteStore(path, metrics=metrics)
     await store.start()
     yield Desk(store)
     await store.close()

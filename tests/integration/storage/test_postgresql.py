@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from psycopg import sql
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 
-from mediator.errors import SettingsError, StoreUnavailable
+from mediator.errors import StoreUnavailable
 from mediator.model.delivery import Repeat, State
-from mediator.settings.schema import Store
-from mediator.storage import postgres as postgresql_module
-from mediator.storage import schema
-from mediator.storage.factory import migrate
 from mediator.storage.interface import Search
-from mediator.storage.postgres import PatientConnection, Server, once
-from mediator.storage.postgresql_store import PostgresqlStore
-from mediator.storage.tables import metadata
-from tests.integration.storage.support import Desk, like, new
-from tests.support.postgresql import Postgresql
+from mediator.storage.postgres import SILENCE, PostgresDatabase, PostgresStore, Server
+from tests.support.engines import on_commits, on_statements
+from tests.support.postgresql import Postgresql, ask
 from tests.support.proxy import Proxy
+from tests.support.store import Desk, like, new
 from tests.support.waiting import eventually
 
 
 @asynccontextmanager
-async def started(url: str) -> AsyncIterator[PostgresqlStore]:
-    store = PostgresqlStore(Server(url=url))
+async def started(url: str, *, silence: float = SILENCE) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(Server(url=url, silence=silence))
     await store.start()
     try:
         yield store
@@ -42,15 +34,9 @@ async def started(url: str) -> AsyncIterator[PostgresqlStore]:
 
 
 @pytest.fixture
-async def shared(database: str) -> AsyncIterator[PostgresqlStore]:
+async def shared(database: str) -> AsyncIterator[PostgresStore]:
     async with started(database) as store:
         yield store
-
-
-def ask(url: str, statement: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement.encode())
-        return cursor.fetchall() if cursor.description else []
 
 
 def cut_off(url: str) -> None:
@@ -60,64 +46,6 @@ def cut_off(url: str) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
-
-
-class TestSchema:
-    def test_migrations_make_the_tables(self, database: str) -> None:
-        def compare(connection: Connection) -> None:
-            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-            found = connection.execute(
-                text("SELECT indexname, indexdef FROM pg_indexes WHERE indexdef LIKE '% WHERE %'")
-            )
-            assert {row.indexname for row in found} == {
-                index.name
-                for table in metadata.tables.values()
-                for index in table.indexes
-                if index.dialect_options["postgresql"]["where"] is not None
-            }
-
-        once(Server(url=database), compare)
-
-    def test_a_migration_is_made_once_and_told(self, postgresql: Postgresql) -> None:
-        with postgresql.database(empty=True) as url:
-            settings = Store(url=url)
-            assert migrate(settings, only_look=True).before is None
-            assert migrate(settings, only_look=True).before is None, "looking changes nothing"
-            assert migrate(settings, only_look=False).before is None
-            found = migrate(settings, only_look=False)
-            assert found.before == found.newest == schema.newest()
-
-    def test_migrations_at_once_do_no_harm(self, postgresql: Postgresql) -> None:
-        with postgresql.database(empty=True) as url, ThreadPoolExecutor(4) as threads:
-            settings = Store(url=url)
-            found = list(threads.map(lambda _: migrate(settings, only_look=False), range(4)))
-            assert {f.newest for f in found} == {schema.newest()}
-            assert ask(url, "SELECT version_num FROM alembic_version") == [(schema.newest(),)]
-
-    @pytest.mark.parametrize(
-        ("revision", "sentence"),
-        [
-            (None, "has no schema yet.*run `mediator migrate`"),
-            ("0001", "has the older schema 0001.*run `mediator migrate`"),
-            ("9999", r"newer mediator \(schema 9999\)"),
-        ],
-        ids=["none", "older", "newer"],
-    )
-    async def test_another_schema_is_refused(
-        self, postgresql: Postgresql, revision: str | None, sentence: str
-    ) -> None:
-        with postgresql.database(empty=revision is None) as url:
-            if revision is not None:
-                ask(url, f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608
-            with pytest.raises(SettingsError, match=sentence):
-                async with started(url):
-                    pass
-
-    def test_a_newer_schema_is_not_migrated(self, database: str) -> None:
-        ask(database, "UPDATE alembic_version SET version_num = '9999'")
-        for only_look in (True, False):
-            with pytest.raises(SettingsError, match="newer mediator"):
-                migrate(Store(url=database), only_look=only_look)
 
 
 class TestSessions:
@@ -168,17 +96,17 @@ class TestSessions:
         assert len(asked) == 2
 
 
-async def test_many_hand_overs_share_few_commits(shared: PostgresqlStore) -> None:
+async def test_many_hand_overs_share_few_commits(shared: PostgresStore) -> None:
     commits: list[Connection] = []
-    event.listen(shared._database._writer, "commit", commits.append)  # type: ignore[attr-defined]
-    await asyncio.gather(*(shared.accept(new()) for _ in range(300)))
-    assert len(commits) <= 30
+    with on_commits(commits.append):
+        await asyncio.gather(*(shared.accept(new()) for _ in range(300)))
+    assert 0 < len(commits) <= 30
     assert len(await shared.search(Search(limit=500))) == 300
 
 
 class TestConnections:
     async def test_a_connection_that_was_lost_meanwhile_is_made_again(
-        self, shared: PostgresqlStore, database: str
+        self, shared: PostgresStore, database: str
     ) -> None:
         desk = Desk(shared)
         first = await desk.accept()
@@ -188,7 +116,7 @@ class TestConnections:
         assert [d.id for d in await shared.search(Search())] == [second, first]
 
     async def test_a_server_that_is_down_is_said_at_once_and_used_again_when_it_is_back(
-        self, shared: PostgresqlStore, postgresql: Postgresql
+        self, shared: PostgresStore, postgresql: Postgresql
     ) -> None:
         desk = Desk(shared)
         first = await desk.accept()
@@ -208,16 +136,17 @@ class TestConnections:
         postgresql.start()
         await starting
 
-    async def test_a_start_gives_up_and_says_why(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(postgresql_module, "START_PATIENCE", 0.1)
+    async def test_a_start_gives_up_and_says_why(self) -> None:
+        server = Server(url="postgresql://mediator@127.0.0.1:1/x")
+        store = PostgresStore(server, start_patience=0.1)
         with pytest.raises(StoreUnavailable, match=r"cannot be used now: .*refused"):
-            await _start_and_close("postgresql://mediator@127.0.0.1:1/x")
+            await store.start()
+        await store.close()
 
     async def test_a_network_that_stands_still_is_noticed(
-        self, database: str, postgresql: Postgresql, monkeypatch: pytest.MonkeyPatch
+        self, database: str, postgresql: Postgresql
     ) -> None:
-        monkeypatch.setattr(PatientConnection, "patience", 0.5)
-        async with wired(database, postgresql) as (proxy, store):
+        async with wired(database, postgresql, silence=0.5) as (proxy, store):
             desk = Desk(store)
             first = await desk.accept()
             proxy.hold()
@@ -256,29 +185,29 @@ class TestConnections:
             assert (answer.id, answer.repeat) == (handed.id, Repeat.RESENT)
             assert [d.state for d in await store.search(Search())] == [State.PENDING]
 
-    async def test_a_transaction_that_the_server_ended_is_made_again(
-        self, shared: PostgresqlStore, database: str
-    ) -> None:
+    async def test_a_transaction_that_the_server_ended_is_made_again(self, database: str) -> None:
         """Before its commit: nothing of it can have been stored."""
-        runs: list[int] = []
+        runs: list[object] = []
 
-        def work(connection: Connection) -> int:
-            runs.append(len(runs))
+        def work(connection: Connection) -> None:
+            runs.append("begun")
             if len(runs) == 1:
                 cut_off(database)
-            return int(connection.execute(text("SELECT 7")).scalar_one())
+            runs.append(connection.execute(text("SELECT 7")).scalar_one())
 
-        assert await shared._write(work) == 7
-        assert runs == [0, 1]
+        writer = PostgresDatabase(Server(url=database))
+        await asyncio.to_thread(writer.write, work)
+        writer.close()
+        assert runs == ["begun", "begun", 7]
 
 
 @asynccontextmanager
 async def wired(
-    database: str, postgresql: Postgresql
-) -> AsyncIterator[tuple[Proxy, PostgresqlStore]]:
+    database: str, postgresql: Postgresql, *, silence: float = SILENCE
+) -> AsyncIterator[tuple[Proxy, PostgresStore]]:
     async with Proxy(postgresql.port) as proxy:
         url = database.replace(str(postgresql.port), str(proxy.port))
-        async with started(url + "?connect_timeout=2") as store:
+        async with started(url + "?connect_timeout=2", silence=silence) as store:
             yield proxy, store
 
 
@@ -295,7 +224,7 @@ async def _accepted(desk: Desk) -> str:
 
 
 async def test_a_claim_does_not_walk_through_the_backlog(
-    shared: PostgresqlStore, database: str
+    shared: PostgresStore, database: str
 ) -> None:
     statements: list[tuple[str, dict[str, object]]] = []
 
@@ -315,10 +244,9 @@ async def test_a_claim_does_not_walk_through_the_backlog(
         " last_error, owner, lease, stop_asked FROM deliveries, generate_series(1, 7000) AS n",
     )
     ask(database, "ANALYZE")
-    event.listen(shared._database._writer, "before_cursor_execute", note)  # type: ignore[attr-defined]
-    event.listen(shared._database._reader, "before_cursor_execute", note)  # type: ignore[attr-defined]
-    assert len(await desk.claim(slots=3, interactive_slots=0)) == 3
-    await shared.next_due(["a.py", "b.py"], after=desk.now)
+    with on_statements(note):
+        assert len(await desk.claim(slots=3, interactive_slots=0)) == 3
+        await shared.next_due(["a.py", "b.py"], after=desk.now)
     assert len(statements) == 2
     with psycopg.connect(database) as connection:
         for statement, parameters in statements:
@@ -330,12 +258,12 @@ async def test_a_claim_does_not_walk_through_the_backlog(
 
 class TestNotices:
     @pytest.fixture
-    async def other(self, database: str) -> AsyncIterator[PostgresqlStore]:
+    async def other(self, database: str) -> AsyncIterator[PostgresStore]:
         async with started(database) as store:
             yield store
 
     async def test_work_that_one_takes_in_wakes_the_other(
-        self, shared: PostgresqlStore, other: PostgresqlStore
+        self, shared: PostgresStore, other: PostgresStore
     ) -> None:
         await _settled(shared, other)
         waiting = asyncio.create_task(other.notices.wait_for_work(3600))
@@ -344,7 +272,7 @@ class TestNotices:
             await waiting
 
     async def test_only_who_takes_such_work_is_woken(
-        self, shared: PostgresqlStore, other: PostgresqlStore
+        self, shared: PostgresStore, other: PostgresStore
     ) -> None:
         await _settled(shared, other)
         asked: list[tuple[str, bool]] = []
@@ -354,13 +282,15 @@ class TestNotices:
             return False
 
         other.notices.want(wanted)
+        waiting = asyncio.create_task(other.notices.wait_for_work(3600))
         await Desk(shared).accept("b.py", interactive=True)
         await eventually(lambda: _now(asked))
         assert asked == [("b.py", True)]
-        assert not other.notices._work.is_set()
+        assert not waiting.done()
+        waiting.cancel()
 
     async def test_an_end_is_told_to_who_waits_elsewhere(
-        self, shared: PostgresqlStore, other: PostgresqlStore
+        self, shared: PostgresStore, other: PostgresStore
     ) -> None:
         await _settled(shared, other)
         desk = Desk(shared)
@@ -371,7 +301,7 @@ class TestNotices:
                 await ended.wait()
 
     async def test_who_runs_it_elsewhere_is_told_to_stop(
-        self, shared: PostgresqlStore, other: PostgresqlStore
+        self, shared: PostgresStore, other: PostgresStore
     ) -> None:
         await _settled(shared, other)
         stopped: list[str] = []
@@ -383,7 +313,7 @@ class TestNotices:
         assert stopped == [delivery_id]
 
     async def test_who_was_cut_off_listens_again_and_looks_for_what_was_missed(
-        self, shared: PostgresqlStore, other: PostgresqlStore, database: str
+        self, shared: PostgresStore, other: PostgresStore, database: str
     ) -> None:
         await _settled(shared, other)
         with other.notices.watch("missed") as ended:
@@ -401,7 +331,7 @@ async def _now(things: Sequence[object]) -> bool:
     return bool(things)
 
 
-async def _settled(*stores: PostgresqlStore) -> None:
+async def _settled(*stores: PostgresStore) -> None:
     """Once all listen, nothing is left to look for."""
     for store in stores:
         await store.notices.wait_for_work(30)

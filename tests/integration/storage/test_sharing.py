@@ -17,9 +17,8 @@ from mediator.errors import Conflict, MediatorError
 from mediator.model.delivery import Accepted, Claim, Repeat, State
 from mediator.storage.claim import claim as claim_due
 from mediator.storage.interface import Appetite, DeliveryStore, Kept, Search
-from mediator.storage.postgres import Server
-from mediator.storage.postgresql_store import PostgresqlStore
-from tests.integration.storage.support import (
+from mediator.storage.postgres import PostgresDatabase, PostgresStore, Server
+from tests.support.store import (
     DEAD,
     LEASE,
     SECOND,
@@ -36,8 +35,8 @@ MEDIATORS = 3
 
 
 @pytest.fixture
-async def stores(database: str) -> AsyncIterator[list[PostgresqlStore]]:
-    found = [PostgresqlStore(Server(url=database)) for _ in range(MEDIATORS)]
+async def stores(database: str) -> AsyncIterator[list[PostgresStore]]:
+    found = [PostgresStore(Server(url=database)) for _ in range(MEDIATORS)]
     for store in found:
         await store.start()
     yield found
@@ -45,12 +44,12 @@ async def stores(database: str) -> AsyncIterator[list[PostgresqlStore]]:
         await store.close()
 
 
-def desks(stores: list[PostgresqlStore], ordered: frozenset[str] = frozenset()) -> list[Desk]:
+def desks(stores: list[PostgresStore], ordered: frozenset[str] = frozenset()) -> list[Desk]:
     return [Desk(store, owner=f"m{n}", ordered=ordered) for n, store in enumerate(stores)]
 
 
 class TestAccepting:
-    async def test_one_content_is_kept_once(self, stores: list[PostgresqlStore]) -> None:
+    async def test_one_content_is_kept_once(self, stores: list[PostgresStore]) -> None:
         for _ in range(ROUNDS):
             first = new()
             handed = [like(first) for _ in stores]
@@ -62,7 +61,7 @@ class TestAccepting:
             assert len({answer.id for answer in answers}) == 1
         assert len(await stores[0].search(Search(limit=500))) == ROUNDS
 
-    async def test_one_request_is_kept_once(self, stores: list[PostgresqlStore]) -> None:
+    async def test_one_request_is_kept_once(self, stores: list[PostgresStore]) -> None:
         for _ in range(ROUNDS):
             first = new(interactive=True)
             handed = [like(first, idempotency_key=first.idempotency_key) for _ in stores]
@@ -74,7 +73,7 @@ class TestAccepting:
         assert len(await stores[0].search(Search(limit=500))) == ROUNDS
 
     async def test_many_that_cross_each_other_are_all_answered(
-        self, stores: list[PostgresqlStore]
+        self, stores: list[PostgresStore]
     ) -> None:
         contents = [new() for _ in range(20)]
 
@@ -91,7 +90,7 @@ class TestAccepting:
 
 class TestClaiming:
     async def test_each_delivery_is_claimed_once_and_none_is_left(
-        self, stores: list[PostgresqlStore]
+        self, stores: list[PostgresStore]
     ) -> None:
         ids = [await Desk(stores[0]).accept() for _ in range(90)]
         claimed: list[str] = []
@@ -103,7 +102,7 @@ class TestClaiming:
         await asyncio.gather(*map(claim, desks(stores)))
         assert sorted(claimed) == sorted(ids)
 
-    async def test_a_claim_takes_what_others_leave(self, stores: list[PostgresqlStore]) -> None:
+    async def test_a_claim_takes_what_others_leave(self, stores: list[PostgresStore]) -> None:
         """Fewer than there are slots for would mean that nothing is left."""
         for _ in range(10):
             for _ in range(12):
@@ -112,7 +111,7 @@ class TestClaiming:
             assert [len(found) for found in claims] == [4] * MEDIATORS
 
     async def test_one_tickets_deliveries_never_run_at_once(
-        self, stores: list[PostgresqlStore], database: str
+        self, stores: list[PostgresStore], database: str
     ) -> None:
         """The database itself would refuse it, by an index that only this test has."""
         with psycopg.connect(database, autocommit=True) as connection:
@@ -145,7 +144,7 @@ class TestClaiming:
         assert sum(claims) > 50
 
     async def test_an_earlier_delivery_made_again_waits_for_a_claim_it_cannot_see_yet(
-        self, stores: list[PostgresqlStore]
+        self, stores: list[PostgresStore]
     ) -> None:
         one, other, _ = desks(stores, frozenset({"a.py"}))
         first, second = [await one.accept(ticket=ticket("7")) for _ in range(2)]
@@ -165,25 +164,27 @@ class TestClaiming:
         assert second
 
     async def test_no_more_attempts_of_a_script_run_than_its_limit(
-        self, stores: list[PostgresqlStore]
+        self, stores: list[PostgresStore], database: str
     ) -> None:
         """Also while a claim that another mediator makes is not to be seen yet."""
         one, other, _ = stores
         for _ in range(6):
             await Desk(one).accept()
         entered, go = threading.Event(), threading.Event()
+        claims: list[Claim] = []
 
-        def slow(conn: Connection) -> list[Claim]:
-            claims = claim_due(conn, _limited("m0"), now=START, lease=START + LEASE)
+        def slow(conn: Connection) -> None:
+            claims[:] = claim_due(conn, _limited("m0"), now=START, lease=START + LEASE)
             entered.set()
             go.wait(60)
-            return claims
 
-        claiming_slowly = asyncio.create_task(one._write(slow))
+        third = PostgresDatabase(Server(url=database))
+        claiming_slowly = asyncio.create_task(asyncio.to_thread(third.write, slow))
         await asyncio.to_thread(entered.wait)
         assert await other.claim(_limited("m1"), now=START, lease=START + LEASE) == []
         go.set()
-        claims = await claiming_slowly
+        await claiming_slowly
+        third.close()
         assert len(claims) == 2
         assert await other.claim(_limited("m1"), now=START, lease=START + LEASE) == []
         await Desk(one, owner="m0").finish(claims[0])
@@ -209,7 +210,7 @@ async def _until_ended(desk: Desk, delivery_id: str) -> None:
 
 
 class TestHolding:
-    async def test_what_is_lost_is_put_back_once(self, stores: list[PostgresqlStore]) -> None:
+    async def test_what_is_lost_is_put_back_once(self, stores: list[PostgresStore]) -> None:
         one, *others = desks(stores)
         for _ in range(30):
             await one.accept()
@@ -221,7 +222,7 @@ class TestHolding:
         assert losses == {1}
 
     async def test_who_was_taken_over_cannot_write_its_result(
-        self, stores: list[PostgresqlStore]
+        self, stores: list[PostgresStore]
     ) -> None:
         one, other, _ = desks(stores)
         delivery_id = await one.accept()
@@ -233,7 +234,7 @@ class TestHolding:
         assert set(await one.store.renew("m0", [delivery_id], lease=one.now)) == {delivery_id}
 
     async def test_either_the_end_of_an_attempt_counts_or_its_loss(
-        self, stores: list[PostgresqlStore]
+        self, stores: list[PostgresStore]
     ) -> None:
         one, other, _ = desks(stores)
         for _ in range(ROUNDS):
@@ -250,7 +251,7 @@ class TestHolding:
 
 
 async def test_what_is_made_again_is_not_removed_at_the_same_moment(
-    stores: list[PostgresqlStore],
+    stores: list[PostgresStore],
 ) -> None:
     one, other, _ = desks(stores)
     later = START + timedelta(days=1)

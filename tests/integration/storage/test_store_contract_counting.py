@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mediator.model.delivery import Fate, State, Waiting
-from tests.integration.storage.support import DEAD, SECOND, START, SUCCEEDED, Desk, again
+from tests.support.store import DEAD, SECOND, START, SUCCEEDED, Desk, again
 
 
 async def test_an_empty_store_has_nothing_to_count(desk: Desk) -> None:

@@ -12,7 +12,7 @@ from mediator.errors import Conflict
 from mediator.model.delivery import Ended, Outcome, State, Verdict
 from mediator.storage.interface import DeliveryStore, Held
 from mediator.storage.transitions import MOST_LOSSES
-from tests.integration.storage.support import (
+from tests.support.store import (
     DEAD,
     LEASE,
     SECOND,

@@ -9,9 +9,9 @@ import pytest
 
 from mediator.errors import NotFound
 from mediator.model.delivery import Repeat, State
-from mediator.storage import prune
 from mediator.storage.interface import DeliveryStore, Kept, Search
-from tests.integration.storage.support import (
+from mediator.storage.prune import LARGEST_AT_ONCE
+from tests.support.store import (
     DEAD,
     FAILED,
     SECOND,
@@ -149,11 +149,10 @@ async def test_a_removed_delivery_is_no_longer_repeated(desk: Desk) -> None:
     assert (await desk.store.accept(resent)).repeat is Repeat.NEW
 
 
-async def test_few_go_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    await ended(desk, 5)
-    monkeypatch.setattr(prune, "LARGEST_AT_ONCE", 1)
+async def test_few_go_at_once(desk: Desk) -> None:
+    await ended(desk, body=bytes(LARGEST_AT_ONCE))
+    await ended(desk, 4)
     assert await desk.store.remove(kept()) == 1, "however large, one goes"
-    monkeypatch.undo()
     assert await desk.store.remove(kept()) == 4
 
 

@@ -11,7 +11,7 @@ import pytest
 from mediator.errors import NotFound
 from mediator.model.delivery import State
 from mediator.storage.interface import DeliveryStore, Search
-from tests.integration.storage.support import DEAD, SECOND, START, SUCCEEDED, Desk
+from tests.support.store import DEAD, SECOND, START, SUCCEEDED, Desk
 
 MINUTE = timedelta(minutes=1)
 
@@ -80,7 +80,7 @@ async def test_a_search_looks_no_further_back_than_its_floor(desk: Desk) -> None
     assert [d.seq for d in found] == [newest.seq, middle.seq]
 
 
-async def test_the_pulse_changes_with_every_step_of_a_delivery(desk: Desk) -> None:
+async def test_the_change_token_changes_with_every_step_of_a_delivery(desk: Desk) -> None:
     seen: list[Hashable] = [await desk.store.change_token()]
 
     async def feel() -> None:

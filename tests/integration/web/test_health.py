@@ -6,7 +6,6 @@ import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,14 +18,12 @@ from mediator.metrics import Metrics
 from mediator.model.delivery import Census
 from mediator.model.signatures import Key, Verifier
 from mediator.settings.schema import Store
-from mediator.storage.measured import MeasuredStore
-from mediator.storage.store import SqliteStore
+from mediator.storage.memory import MemoryStore
 from mediator.web.app import make_health
 from mediator.web.backpressure import Backpressure
 from mediator.web.middleware import handing_over, problems
 from mediator.web.services import SERVICES, Services
-from tests.integration.dispatch.support import FaultyStore
-from tests.integration.storage.support import new
+from tests.support.store import FaultyStore, new
 from tests.unit.dispatch.support import Clock, Scripts, script
 
 STORE = {"probe", "census", "size", "free"}
@@ -69,12 +66,12 @@ class Site:
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    sqlite = SqliteStore(tmp_path / "mediator.db")
-    await sqlite.start()
-    faulty, clock, metrics = FaultyStore(sqlite), Clock(), Metrics()
-    slow = Slow(faulty, clock)
-    store: Any = MeasuredStore(slow, metrics)
+async def site() -> AsyncIterator[Site]:
+    clock, metrics = Clock(), Metrics()
+    memory = MemoryStore(metrics=metrics)
+    await memory.start()
+    faulty = FaultyStore(memory, metrics)
+    store: Any = Slow(faulty, clock)
 
     async def writable() -> str:
         try:
@@ -101,9 +98,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0]
     async with aiohttp.ClientSession() as session:
-        yield Site(services, faulty, slow, clock, session, f"http://{host}:{port}")
+        yield Site(services, faulty, store, clock, session, f"http://{host}:{port}")
     await runner.cleanup()
-    await sqlite.close()
+    await memory.close()
 
 
 async def test_without_the_store_the_rest_is_shown_and_so_is_that_it_is_away(site: Site) -> None:

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tenacity import wait_exponential
 
-from mediator.dispatch.retry import JITTER, cut_short, judge, next_attempt
+from mediator.dispatch.retry import JITTER, Backoff, cut_short, judge, next_attempt
 from mediator.model.delivery import Ended, Outcome, State, Verdict
 from mediator.model.policy import Retry
 from tests.unit.dispatch.support import NOW, delivery, policy
@@ -190,3 +191,10 @@ def test_every_bound_holds_together(
     else:
         assert 0 <= seconds <= longest.total_seconds() + 1e-6
         assert spent.total_seconds() + seconds <= total.total_seconds() + 1e-6
+
+
+def test_waits_for_what_is_away_grow_and_begin_anew_when_it_was_there() -> None:
+    backoff = Backoff(wait_exponential(multiplier=1, max=4))
+    assert [backoff.next() for _ in range(4)] == [1, 2, 4, 4]
+    backoff.reset()
+    assert backoff.next() == 1

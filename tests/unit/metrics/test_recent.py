@@ -9,7 +9,7 @@ import pytest
 from mediator.metrics import Metrics
 from mediator.metrics.recent import EVERY, WINDOW, Recent, RecentCounts
 from mediator.model.delivery import Ended, Fate, Outcome, Repeat, State
-from tests.integration.storage.support import new
+from tests.support.store import new
 from tests.unit.dispatch.support import NOW, delivery, policy
 
 

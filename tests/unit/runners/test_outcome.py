@@ -81,7 +81,7 @@ def finished(*, code: int = 0, number: int = 0, asked: bool = False) -> Finished
         pytest.param(
             ExecFailed(errno=errno.ENOMEM, step="fork"),
             Ended(outcome=Outcome.NOT_STARTED, reason="not started: there was not enough memory"),
-            id="refused",
+            id="not executed",
         ),
     ],
 )

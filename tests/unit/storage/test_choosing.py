@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from mediator.errors import SettingsError
 from mediator.settings.schema import Store
-from mediator.storage import factory
 from mediator.storage.factory import store_of
-from mediator.storage.postgresql_store import PostgresqlStore
-from mediator.storage.store import SqliteStore
+from mediator.storage.postgres import PostgresStore
+from mediator.storage.sqlite import SqliteStore
 
 URL = "postgresql://mediator@127.0.0.1:1/tickets"
 
@@ -24,7 +24,7 @@ def password(path: Path, text: str = "pw\n", mode: int = 0o600) -> Path:
 
 def test_a_file_is_sqlite_and_a_server_is_postgresql(tmp_path: Path) -> None:
     assert isinstance(store_of(Store(url=f"sqlite:///{tmp_path}/m.db")), SqliteStore)
-    assert isinstance(store_of(Store(url=URL)), PostgresqlStore)
+    assert isinstance(store_of(Store(url=URL)), PostgresStore)
 
 
 def test_only_a_store_that_others_may_share_is_not_alone(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_only_a_store_that_others_may_share_is_not_alone(tmp_path: Path) -> None
 def test_a_driver_that_is_not_installed_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(factory, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(SettingsError, match=r"pip install 'securechange-mediator\[postgresql\]'"):
         store_of(Store(url=URL))
 

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from mediator.storage.notices import Notices
-from mediator.storage.postgres import Server
-from mediator.storage.postgres_notify import LARGEST, Bell, payloads
+from mediator.storage.postgres_notify import LARGEST, PostgresNotices, payloads
 
 
-async def _unsent(_: str) -> None:
-    raise AssertionError("nothing is sent")
+async def _unused(_: str) -> Any:
+    raise AssertionError("nothing is sent, and nobody listens")
 
 
 @pytest.fixture
@@ -22,8 +21,8 @@ def notices() -> Notices:
 
 
 @pytest.fixture
-def bell(notices: Notices) -> Bell:
-    return Bell(Server(url="postgresql:///x"), notices, name="me", send=_unsent)
+def elsewhere(notices: Notices) -> PostgresNotices:
+    return PostgresNotices(notices, name="me", send=_unused, listen=_unused)
 
 
 def told(name: str, *items: Any) -> str:
@@ -40,7 +39,7 @@ def test_no_notice_is_larger_than_the_server_takes() -> None:
     assert unpacked == [json.loads(item) for item in items]
 
 
-def test_what_another_tells_is_passed_on(bell: Bell, notices: Notices) -> None:
+def test_what_another_tells_is_passed_on(elsewhere: PostgresNotices, notices: Notices) -> None:
     stopped: list[str] = []
     asked: list[tuple[str, bool]] = []
 
@@ -51,14 +50,14 @@ def test_what_another_tells_is_passed_on(bell: Bell, notices: Notices) -> None:
     notices.on_stop(stopped.append)
     notices.want(wanted)
     with notices.watch("d1") as ended:
-        bell.heard(told("you", ["work", "a.py", True], ["ended", "d1"], ["stop", "d2"]))
+        elsewhere.heard(told("you", ["work", "a.py", True], ["ended", "d1"], ["stop", "d2"]))
         assert ended.is_set()
     assert (asked, stopped) == ([("a.py", True)], ["d2"])
 
 
-def test_ones_own_notices_are_no_news(bell: Bell, notices: Notices) -> None:
+def test_ones_own_notices_are_no_news(elsewhere: PostgresNotices, notices: Notices) -> None:
     with notices.watch("d1") as ended:
-        bell.heard(told("me", ["ended", "d1"]))
+        elsewhere.heard(told("me", ["ended", "d1"]))
         assert not ended.is_set()
 
 
@@ -66,5 +65,5 @@ def test_ones_own_notices_are_no_news(bell: Bell, notices: Notices) -> None:
     "payload",
     ["", "nonsense", "[]", "7", '["you", ["work"]]', '["you", 7]', '["you", ["later", 1, 2]]'],
 )
-def test_what_nobody_understands_harms_nobody(bell: Bell, payload: str) -> None:
-    bell.heard(payload)
+def test_what_nobody_understands_harms_nobody(elsewhere: PostgresNotices, payload: str) -> None:
+    elsewhere.heard(payload)

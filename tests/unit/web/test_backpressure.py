@@ -14,7 +14,7 @@ from mediator.errors import Crowded, Full, StoreUnavailable
 from mediator.settings.schema import Store
 from mediator.storage.interface import DeliveryStore
 from mediator.web.backpressure import Backpressure
-from tests.integration.storage.support import new
+from tests.support.store import new
 from tests.unit.dispatch.support import Clock
 
 MIB = 2**20

@@ -13,7 +13,7 @@ import pytest
 from mediator.model.delivery import Attempt, Outcome, State
 from mediator.storage.interface import DeliveryStore
 from mediator.web.console.charts import STEP, STEPS, Bar, Throughput, stacked, timeline
-from tests.integration.storage.support import SECOND, START
+from tests.support.store import SECOND, START
 from tests.unit.dispatch.support import Clock
 
 HEIGHT, WIDTH = 100.0, 400.0

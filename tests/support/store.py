@@ -1,12 +1,17 @@
-"""Deliveries, claims and ends for tests of a store, with time under control."""
+"""Deliveries, claims and ends for tests of a store, with time under control; stores with faults."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+from mediator.errors import StoreUnavailable
+from mediator.metrics import Metrics
 from mediator.model.delivery import (
     Claim,
     Delivery,
@@ -143,3 +148,39 @@ class Desk:
 
 def output(text: bytes) -> Output:
     return Output(head=text)
+
+
+class FaultyStore:
+    """A store that counts what is asked of it, and is away when a test says so."""
+
+    def __init__(self, store: DeliveryStore, metrics: Metrics) -> None:
+        """`metrics`: those of the store."""
+        self._store = store
+        self.calls: Counter[str] = Counter()
+        self.away: set[str] = set()
+        self.error: Exception = StoreUnavailable("the disk is full")
+        self.refused: Counter[str] = Counter()
+        self.after: dict[str, Callable[[], object]] = {}
+        """what else happens just after the first call of a name"""
+        self.slow: dict[str, asyncio.Event] = {}
+        """calls of these names that have an answer (of something) give it when the event is set"""
+        self.metrics = metrics
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._store, name)
+        if not asyncio.iscoroutinefunction(real):
+            return real
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            self.calls[name] += 1
+            if name in self.away:
+                self.refused[name] += 1
+                with self.metrics.store.timed(name):
+                    raise self.error
+            answer = await real(*arguments, **named)
+            self.after.pop(name, lambda: None)()
+            if answer and name in self.slow:
+                await self.slow[name].wait()
+            return answer
+
+        return call
