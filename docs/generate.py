@@ -41,7 +41,7 @@ def documents() -> dict[Path, str]:
         "kinds": table(("kind", "accepted root elements", "answer it must print"), kind_rows()),
         "metrics": table(("metric", "type", "labels", "meaning"), metric_rows()),
     }
-    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
     marked = {page: page.read_text(encoding="utf-8") for page in pages}
     return {page: filled(text, parts) for page, text in marked.items() if ": begin -->" in text}
 

@@ -54,7 +54,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    epilog="Exit codes and examples: docs/cli.md, and --help of each command.",
+    epilog="Exit codes and examples: docs/reference/cli.md, and --help of each command.",
 )
 
 

@@ -24,7 +24,7 @@ from mediator.keeper.sync import DesiredFiles
 from mediator.settings.schema import Settings, Shim
 
 POD_DIRECTORY = "/opt/tufin/data/securechange/scripts"
-"""The only directory whose scripts SecureChange accepts (docs/securechange.md)."""
+"""The only directory whose scripts SecureChange accepts (docs/reference/securechange.md)."""
 SHIM = "securechange-shim"
 EVENTS = "securechange-events.sh"
 _HERE = frozenset({"127.0.0.1", "::1", "localhost"})

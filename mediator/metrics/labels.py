@@ -30,7 +30,7 @@ EVENTS = frozenset(
         "PRE_ASSIGNMENT_SCRIPT",
     }
 )
-"""Values of `SCW_EVENT`; see docs/securechange.md."""
+"""Values of `SCW_EVENT`; see docs/reference/securechange.md."""
 NO_EVENT = "none"
 
 

@@ -1,7 +1,7 @@
 """What the mediator can tell about a ticket, for a person's list and for routing.
 
 A ticket is parsed only to look at; the script gets its bytes as they came. Field names and their
-grades are in docs/securechange.md. SecureChange writes some of them nested
+grades are in docs/reference/securechange.md. SecureChange writes some of them nested
 (`current_stage/name`) and Tufin documents them flat (`current_stage_name`): both are read, the
 nested one first.
 """

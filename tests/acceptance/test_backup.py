@@ -1,4 +1,4 @@
-"""A backup that is made under load, and the restore that docs/operations.md describes."""
+"""A backup that is made under load, and the restore that docs/how-to/back-up.md describes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every kind of script, from SecureChange's call to its answer, through the real shim.
 
-What SecureChange sends and wants is in docs/securechange.md. Answers that are wrong, empty or late
-are the business of test_answers.py.
+What SecureChange sends and wants is in docs/reference/securechange.md. Answers that are wrong,
+empty or late are the business of test_answers.py.
 """
 
 from __future__ import annotations

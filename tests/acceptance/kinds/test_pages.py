@@ -1,4 +1,4 @@
-"""The examples in docs/scripts work: taken from the page, they print what the page says."""
+"""The examples in docs/how-to/scripts work: taken from the page, they print what the page says."""
 
 from __future__ import annotations
 

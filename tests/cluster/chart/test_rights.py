@@ -1,4 +1,4 @@
-"""Somebody installs the chart who may do no more than docs/deploy/helm.md says."""
+"""Somebody installs the chart who may do no more than docs/how-to/helm.md says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("disk")]
 
 def documented_role() -> dict[str, Any]:
     """The Role of the page."""
-    text = (REPOSITORY / "docs" / "deploy" / "helm.md").read_text()
+    text = (REPOSITORY / "docs" / "how-to" / "helm.md").read_text()
     blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (found,) = [block for block in blocks if "kind: Role\n" in block]
     role: dict[str, Any] = yaml.safe_load(found)

@@ -1,8 +1,8 @@
 """The contract of every runner, kept by Jobs: the same tests as for the other runners.
 
-What is not taken from there differs on purpose (docs/kubernetes.md), and is tested below or in
-the other files here: a ticket's size, the streams' kind, the working directory, and that attempts
-outlive their mediator.
+What is not taken from there differs on purpose (docs/reference/kubernetes.md), and is tested
+below or in the other files here: a ticket's size, the streams' kind, the working directory, and
+that attempts outlive their mediator.
 """
 
 from __future__ import annotations
