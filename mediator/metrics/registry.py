@@ -1,6 +1,7 @@
 """The registry: every metric in one object, and the page of them.
 
-docs/reference/metrics.md lists them. Label values come from closed sets: scripts of the catalog, and the words of the model.
+docs/reference/metrics.md lists them. Label values come from closed sets: scripts of the catalog,
+and the words of the model.
 """
 
 from __future__ import annotations
