@@ -25,7 +25,8 @@ from mediator.kube.client import (
     library,
 )
 from mediator.model.policy import RunnerName
-from mediator.settings.schema import Kubernetes, Settings, Shim
+from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.schema import Settings, Shim
 
 _SECONDS = 10.0
 """For one answer; who waits is a person."""

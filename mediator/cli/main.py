@@ -125,9 +125,6 @@ def _nobody_reads() -> int:
     return 1
 
 
-# Commands whose modules are imported when they are called.
-
-
 class LazyCommand(TyperCommand):
     """Stands in for a command, or a group of them, until it is called."""
 

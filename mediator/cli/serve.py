@@ -39,9 +39,13 @@ async def _serve(loaded: Settings) -> None:
 
 def log_as_asked(loaded: Settings) -> None:
     """Set up logging by the settings."""
-    wanted = loaded.log.format
-    as_json = wanted is LogFormat.JSON or (wanted is LogFormat.AUTO and not sys.stderr.isatty())
+    as_json = logs_as_json(loaded.log.format, terminal=sys.stderr.isatty())
     logs.configure(level=loaded.log.level, as_json=as_json)
+
+
+def logs_as_json(wanted: LogFormat, *, terminal: bool) -> bool:
+    """Whether lines are JSON; `terminal`: standard error is one."""
+    return wanted is LogFormat.JSON or (wanted is LogFormat.AUTO and not terminal)
 
 
 def announce(fields: Mapping[str, object]) -> None:

@@ -78,7 +78,8 @@ class Daemon:
         Scripts begin to run only when all of this has succeeded.
         """
         parts = self._parts
-        stack.push_async_callback(parts.tracer.close)
+        if parts.spans is not None:
+            stack.push_async_callback(parts.spans.close)
         stack.push_async_callback(parts.store.close)
         await parts.store.start()
         stack.push_async_callback(parts.scripts.close)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 import uuid_utils
+from opentelemetry.trace import NoOpTracer
 
 from mediator.catalog.environments.builder import builder
 from mediator.catalog.environments.uv import Uv
@@ -34,9 +36,11 @@ from mediator.settings.schema import Auth, Settings, Tracing
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.storage.factory import store_of
 from mediator.storage.interface import DeliveryStore
-from mediator.tracing.port import NoTracer, Tracer
 from mediator.web.backpressure import Backpressure
 from mediator.web.services import Check, Holder, Services
+
+if TYPE_CHECKING:  # an extra, which is imported where it is used
+    from mediator.tracing.otlp import OtlpExport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +55,8 @@ class Parts:
     cleaner: Cleaner
     services: Services
     metrics: Metrics
-    tracer: Tracer
+    spans: OtlpExport | None
+    """what sends spans; None: they are not recorded"""
     keep_warm: Callable[[], None]
     """gets ready what scripts are forks of; does nothing before the runner has started"""
 
@@ -60,7 +65,8 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     """Make the parts. Reads the secrets; raises `SettingsError` when one is not there."""
     secrets = read_secrets(settings.auth)
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
-    tracer = make_tracer(settings.tracing)
+    spans = make_export(settings.tracing)
+    tracer = NoOpTracer() if spans is None else spans.tracer
     store = store_of(settings.store, metrics)
     scripts = _scripts(settings, metrics, environ)
     parents = Parents()
@@ -126,7 +132,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         cleaner=cleaner,
         services=services,
         metrics=metrics,
-        tracer=tracer,
+        spans=spans,
         keep_warm=keep_warm,
     )
 
@@ -200,10 +206,10 @@ def _checks(store: DeliveryStore, dispatcher: Dispatcher) -> dict[str, Check]:
 # Who records spans, by the settings.
 
 
-def make_tracer(settings: Tracing) -> Tracer:
-    """The recorder of spans. Raises `SettingsError` when its libraries are not installed."""
+def make_export(settings: Tracing) -> OtlpExport | None:
+    """What records and sends spans. Raises `SettingsError` when its libraries are not there."""
     if not settings.enabled:
-        return NoTracer()
+        return None
     try:
         # Not at the top: the libraries are an extra, and cost time and memory where unused.
         otlp = import_module("mediator.tracing.otlp")
@@ -212,5 +218,4 @@ def make_tracer(settings: Tracing) -> Tracer:
             "tracing.enabled: spans need OpenTelemetry's libraries; install"
             " securechange-mediator[tracing], or turn it off"
         ) from error
-    tracer: Tracer = otlp.OtlpTracer(settings.endpoint)
-    return tracer
+    return cast("OtlpExport", otlp.OtlpExport(settings.endpoint))

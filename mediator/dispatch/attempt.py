@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+from opentelemetry.trace import NoOpTracer, Span, SpanKind, StatusCode, Tracer
 from structlog.contextvars import bound_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 from tenacity.wait import wait_base
@@ -28,14 +29,14 @@ from mediator.dispatch.retry import cut_short, judge
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.answers import problem_of_answer
-from mediator.model.delivery import Claim, Ended, Fate, Outcome, State, Verdict
+from mediator.model.delivery import Claim, Delivery, Ended, Fate, Outcome, State, Verdict
 from mediator.model.policy import Policy
 from mediator.runners.factory import Runners
 from mediator.runners.output import LiveOutputs
 from mediator.runners.port import LeftRunning, Listener, Run, Runner
 from mediator.storage.interface import DeliveryStore, Finish
 from mediator.tracing.context import TraceContext, traced
-from mediator.tracing.port import NoTracer, Role, Span, Tracer
+from mediator.tracing.spans import context_of, known, record_past, span_of
 
 LONGEST = 2048
 """Bytes of a line of a script in the log; the rest of a longer one is left out."""
@@ -99,7 +100,7 @@ class AttemptMaker:
     daemon_environment: Mapping[str, str]
     live: LiveOutputs = field(default_factory=LiveOutputs)
     """where others see what running attempts write"""
-    tracer: Tracer = field(default_factory=NoTracer)
+    tracer: Tracer = field(default_factory=NoOpTracer)
     log_output: bool = False
     """whether the log gets what scripts write, line by line"""
     record_wait: wait_base = field(
@@ -120,7 +121,8 @@ class AttemptMaker:
             self.metrics.attempts.started(claim.delivery, started)
         _log.debug("attempt started")
         with attempt_span(self.tracer, claim, started) as span:
-            ended = await self._run(claim, script, runner, stop=stop, trace=span.context)
+            trace = context_of(span, claim.delivery.trace)
+            ended = await self._run(claim, script, runner, stop=stop, trace=trace)
             if ended is None:
                 _log.info("attempt left running", reason=stop.left_because)
                 return
@@ -158,7 +160,7 @@ class AttemptMaker:
             with self._heard(claim) as heard:
                 run = replace(run, on_output=heard, leave=stop.leave)
                 ended = await runner.run(run, stop=stop.event)
-            return checked(ended, script.policy) if claim.delivery.interactive else ended
+            return checked(ended, claim.delivery, script.policy)
         except LeftRunning:
             return None
         except UnsplittableError as error:
@@ -282,15 +284,16 @@ def described(
     )
 
 
-def checked(ended: Ended, policy: Policy) -> Ended:
+def checked(ended: Ended, delivery: Delivery, policy: Policy) -> Ended:
     """The same end, or `bad_answer` with the reason when SecureChange could not use the answer.
 
-    An exit code other than 0 is an answer by itself and is not looked at further.
+    Only an interactive script answers, and an exit code other than 0 is an answer by itself and is
+    not looked at further.
     """
-    if ended.outcome is not Outcome.OK:
+    if ended.outcome is not Outcome.OK or not delivery.interactive:
         return ended
     stdout = ended.stdout
-    if stdout.truncated:
+    if stdout.truncated or stdout.size > policy.limits.output:
         problem = (
             f"it printed {stdout.size} bytes, more than limits.output of its policy allows,"
             " and a cut answer would be a wrong one"
@@ -327,8 +330,11 @@ def attempt_span(tracer: Tracer, claim: Claim, started: datetime) -> Iterator[Sp
     parent = delivery.trace
     if claim.number == 1:
         began = min(delivery.received, started)
-        tracer.past("delivery waits", parent=parent, began=began, ended=started, facts=facts)
-    with tracer.span("attempt", role=Role.CONSUMER, parent=parent, facts=facts) as span:
+        record_past(
+            tracer, "delivery waits", parent=parent, began=began, ended=started, facts=facts
+        )
+    kind = SpanKind.CONSUMER
+    with span_of(tracer, "attempt", kind=kind, parent=parent, facts=facts) as span:
         yield span
 
 
@@ -378,15 +384,14 @@ def _log_delivery(state: State, *, interactive: bool, fields: Mapping[str, objec
 
 
 def _note(span: Span, ended: Ended, state: State | None) -> None:
-    span.note(
-        {
-            "mediator.outcome": str(ended.outcome),
-            "mediator.state": None if state is None else str(state),
-            "process.exit.code": ended.exit_code,
-        }
-    )
+    facts = {
+        "mediator.outcome": str(ended.outcome),
+        "mediator.state": None if state is None else str(state),
+        "process.exit.code": ended.exit_code,
+    }
+    span.set_attributes(known(facts))
     if ended.outcome is not Outcome.OK:
-        span.fail(ended.reason)
+        span.set_status(StatusCode.ERROR, ended.reason)
 
 
 class ScriptLines:

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from mediator.errors import SettingsError, StoreUnavailable
 from mediator.metrics import Metrics
-from mediator.settings.schema import Store, postgresql_url
+from mediator.settings.schema import Store
 from mediator.settings.secrets import read_password
+from mediator.settings.store_url import postgresql_url
 from mediator.storage import sqlite
 from mediator.storage.interface import DeliveryStore
 from mediator.storage.schema import HISTORY, SchemaHistory

@@ -16,6 +16,7 @@ from time import perf_counter
 import structlog
 import uuid_utils
 from aiohttp import web
+from opentelemetry.trace import SpanKind
 from structlog.contextvars import (
     bind_contextvars,
     bound_contextvars,
@@ -25,7 +26,7 @@ from structlog.contextvars import (
 
 from mediator.errors import Draining, MediatorError, TooLarge, TooSlow, Unauthenticated
 from mediator.tracing.context import TraceContext, read_context, traced
-from mediator.tracing.port import Facts, Role
+from mediator.tracing.spans import Facts, context_of, known, span_of
 from mediator.web.services import SERVICES
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -166,22 +167,22 @@ def handing_over(handler: Handler) -> Handler:
 
 async def _spanned(handler: Handler, request: web.Request) -> web.StreamResponse:
     came, tracer = trace_of(request), request.app[SERVICES].tracer
+    kind, facts = SpanKind.SERVER, _facts(request)
     with (
-        tracer.span("hand-over", role=Role.SERVER, parent=came, facts=_facts(request)) as span,
-        bound_contextvars(**traced(span.context)),
+        span_of(tracer, "hand-over", kind=kind, parent=came, facts=facts) as span,
+        bound_contextvars(**traced(here := context_of(span, came))),
     ):
-        if span.context is not None:
-            request[_TRACE] = span.context
+        if here is not None:
+            request[_TRACE] = here
         try:
             response = await handler(request)
         except MediatorError as error:
             tell_refused(request, error)
-            span.note({_STATUS: int(error.status), _DELIVERY: error.delivery or None})
-            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                span.fail(type(error).__name__)
+            noted = {_STATUS: int(error.status), _DELIVERY: error.delivery or None}
+            span.set_attributes(known(noted))
             raise
         kept = response.headers.get("Mediator-Delivery")
-        span.note({_STATUS: response.status, _DELIVERY: kept})
+        span.set_attributes(known({_STATUS: response.status, _DELIVERY: kept}))
         return response
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from aiohttp import web
+from opentelemetry.trace import NoOpTracer, Tracer
 
 from mediator.catalog.script import Catalog
 from mediator.clock import Clock
@@ -20,7 +21,6 @@ from mediator.runners.output import LiveOutputs
 from mediator.settings.schema import Role
 from mediator.settings.secrets import Secret
 from mediator.storage.interface import DeliveryStore
-from mediator.tracing.port import NoTracer, Tracer
 from mediator.web.backpressure import Backpressure
 
 Check = Callable[[], Awaitable[str]]
@@ -82,7 +82,7 @@ class Services:
     """which scripts an event goes to that names none"""
     live: LiveOutputs = field(default_factory=LiveOutputs)
     """what running attempts have written so far"""
-    tracer: Tracer = field(default_factory=NoTracer)
+    tracer: Tracer = field(default_factory=NoOpTracer)
     """records spans"""
     body_seconds: float = 60.0
     """how long a ticket may take to arrive"""

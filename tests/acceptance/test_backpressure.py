@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.acceptance.test_store_trouble import small_disk
+from tests.support.conditions import eventually
 from tests.support.mediator import Answer, Client, Handover, Mediator
 from tests.support.scripts import OK
-from tests.support.waiting import eventually
 
 MIB = 2**20
 CROWDED = {"status": "429", "reason": "crowded"}

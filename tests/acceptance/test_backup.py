@@ -6,9 +6,9 @@ import asyncio
 import shutil
 from pathlib import Path
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK
-from tests.support.waiting import eventually
 
 
 async def accepted(client: Client, word: str, number: int) -> str:

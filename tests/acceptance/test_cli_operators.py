@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.conditions import eventually_true
 from tests.support.mediator import Mediator
-from tests.support.waiting import eventually_true
 
 SUBJECT = "[bold]x[/bold] &#x202e;&lt;b&gt; \u00e9"
 TICKET = f"<ticket_info><id>4711</id><subject>{SUBJECT}</subject></ticket_info>"

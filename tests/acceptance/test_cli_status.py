@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 
 import mediator as package
+from tests.support.conditions import DEADLINE, eventually, eventually_true
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK, gated
-from tests.support.waiting import DEADLINE, eventually, eventually_true
 
 FAIL = "#!/bin/sh\nexit 65\n"
 

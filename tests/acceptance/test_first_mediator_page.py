@@ -17,8 +17,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
+from tests.support.conditions import eventually_true
 from tests.support.mediator import REPOSITORY
-from tests.support.waiting import eventually_true
 
 PAGE = (REPOSITORY / "docs" / "tutorial" / "first-mediator.md").read_text()
 BLOCKS = re.findall(r"^```\w+ ?(\S*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

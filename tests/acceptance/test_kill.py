@@ -21,8 +21,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 KILLS = int(os.environ.get("MEDIATOR_KILLS", "3"))
 SEED = int(os.environ.get("MEDIATOR_KILLS_SEED", "0")) or random.randrange(2**32)  # noqa: S311 - no secret

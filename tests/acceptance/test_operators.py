@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK, gated, interactive
-from tests.support.waiting import eventually
 
 
 @pytest.fixture

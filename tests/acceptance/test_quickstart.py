@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.conditions import eventually_true
 from tests.support.mediator import REPOSITORY
-from tests.support.waiting import eventually_true
 
 QUICKSTART = REPOSITORY / "deploy" / "quickstart"
 

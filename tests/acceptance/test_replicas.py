@@ -16,10 +16,10 @@ import aiohttp
 import psycopg
 import pytest
 
+from tests.support.conditions import eventually
 from tests.support.mediator import OPERATOR, Client, Handover, Mediator
 from tests.support.postgresql import Postgresql
 from tests.support.scripts import gated, interactive
-from tests.support.waiting import eventually
 
 LEASE = "2s"
 QUICK = """#!/bin/sh

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import uuid_utils
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.sockets import connect, head, read_answer
-from tests.support.waiting import eventually
 
 CALLERS = 16
 RESTARTS = 3

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.support.collector import Collector, collecting
+from tests.support.conditions import eventually, eventually_true
 from tests.support.mediator import CANARY, Client, Handover, Mediator
 from tests.support.scripts import gated
-from tests.support.waiting import eventually, eventually_true
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -199,7 +199,7 @@ BARE = """
 import sys
 class Nowhere:
     def find_spec(self, name, *_):
-        if name.partition(".")[0] == "opentelemetry":
+        if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Nowhere())
 from mediator.cli.main import main

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from mediator.kube.client import KubernetesClient
 from tests.cluster.runner.support import left, new_namespace, section
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 SCRIPT = """#!/bin/sh
 # mediator: {runner}

@@ -38,9 +38,9 @@ from tests.benchmarks.load import send, tickets
 from tests.benchmarks.store import WAITS
 from tests.benchmarks.store_rates import HOUR, OK, SUCCEEDED, handed
 from tests.support import postgresql
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Mediator
 from tests.support.scripts import OK as SCRIPT
-from tests.support.waiting import eventually
 
 MANY = 25
 PENDING = 5000

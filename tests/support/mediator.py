@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from mediator.model.signatures import Key, sign
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 SHIM = REPOSITORY / "bash_shim" / "securechange-shim"

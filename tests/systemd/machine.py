@@ -19,9 +19,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from tests.support.conditions import eventually_true
 from tests.support.debian import CACHE, debian_image, one_at_a_time
 from tests.support.podman import PODMAN, must, podman
-from tests.support.waiting import eventually_true
 
 REPOSITORY = Path(__file__).parents[2]
 TICKET = (REPOSITORY / "deploy" / "quickstart.d" / "ticket.xml").read_bytes()

@@ -47,7 +47,7 @@ from mediator.runners.kubernetes.status import (
 from mediator.runners.outcome import Stopped
 from mediator.runners.output import BoundedOutput
 from mediator.runners.port import LeftRunning, Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 
 T = TypeVar("T")
 _OUTPUT = 30.0

@@ -22,7 +22,7 @@ from mediator.model.delivery import Outcome
 from mediator.model.policy import EnvironmentSource, Limits, Pod, PodVolume
 from mediator.runners.outcome import Stopped
 from mediator.runners.port import Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 
 MANAGED = "app.kubernetes.io/managed-by"
 MANAGER = "securechange-mediator"

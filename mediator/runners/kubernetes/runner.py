@@ -31,7 +31,7 @@ from mediator.runners.kubernetes.attempt import JobAttempt
 from mediator.runners.kubernetes.informer import InformerCache
 from mediator.runners.kubernetes.manifests import SELECTOR, job_name
 from mediator.runners.port import LeftRunning, Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 
 _log = structlog.get_logger()
 _FIRST_LIST = 10.0

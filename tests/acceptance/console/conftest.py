@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage
 
-from tests.acceptance.console.seeing import Window
+from tests.acceptance.console.window import Window
 from tests.support.browser import chromium
 from tests.support.mediator import Client, Mediator
 from tests.support.scripts import OK, interactive

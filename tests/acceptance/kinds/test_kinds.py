@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from mediator.model.policy import Kind
-from tests.acceptance.kinds.calling import ended
+from tests.acceptance.kinds.calls import ended
 from tests.acceptance.kinds.pod import Form, Pod
 from tests.support.mediator import REPOSITORY, Mediator
 

@@ -13,8 +13,8 @@ import yaml
 
 from tests.cluster.chart.outcomes import until_done
 from tests.support.cluster import Load, Namespace, Release
+from tests.support.conditions import eventually_true
 from tests.support.mediator import REPOSITORY
-from tests.support.waiting import eventually_true
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("disk")]
 

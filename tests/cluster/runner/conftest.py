@@ -15,7 +15,7 @@ from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.port import Run
 from tests.cluster.runner.support import PodScripts, left, new_namespace, settings
 from tests.integration.runners.support import Start
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 CLEARED = 150.0
 """Seconds for the cluster to remove what it was told to.

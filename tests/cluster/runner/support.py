@@ -12,9 +12,9 @@ from typing import Any
 from mediator.kube.client import Cluster, KubernetesClient, KubernetesError, Manifest, connect
 from mediator.model.policy import Limits, Pod
 from mediator.runners.port import Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 from tests.integration.runners.support import DEADLINE, Scripts
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 IMAGE = "docker.io/library/python:3.13-slim-bookworm"
 HOW = (

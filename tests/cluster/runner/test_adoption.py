@@ -18,8 +18,8 @@ from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.port import LeftRunning
 from tests.cluster.runner.support import PodScripts, kubeconfig, left, section, settings
 from tests.integration.runners.support import until
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 
 class Stage:

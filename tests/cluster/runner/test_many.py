@@ -13,7 +13,7 @@ from mediator.model.delivery import Outcome
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.runner.support import PodScripts, left
 from tests.integration.runners.support import until
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 RUNS = int(os.environ.get("MEDIATOR_CLUSTER_RUNS", "200"))
 AT_ONCE = 20

@@ -17,7 +17,7 @@ from mediator.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.runner.conftest import Recording
 from tests.cluster.runner.support import PodScripts, settings
 from tests.integration.runners.support import Start, until
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 
 @asynccontextmanager

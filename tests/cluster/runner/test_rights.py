@@ -16,8 +16,8 @@ from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Outcome
 from tests.cluster.runner.conftest import Recording
 from tests.cluster.runner.support import PodScripts, kubeconfig, left, settings
+from tests.support.conditions import eventually
 from tests.support.mediator import REPOSITORY
-from tests.support.waiting import eventually
 
 ROLE = yaml.safe_load((REPOSITORY / "deploy/kubernetes-runner/role.yaml").read_text())
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"

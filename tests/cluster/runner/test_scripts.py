@@ -13,7 +13,7 @@ from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Ended, Outcome
 from tests.cluster.runner.conftest import Recording
 from tests.cluster.runner.support import PodScripts, left, settings
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 NO_MOUNTS = {
     "spec": {

@@ -19,8 +19,8 @@ from mediator.metrics import Metrics
 from mediator.model.delivery import Delivery, Ended, Outcome
 from mediator.runners.factory import Runners
 from mediator.runners.port import LeftRunning, Run
+from tests.support.conditions import eventually
 from tests.support.store import new
-from tests.support.waiting import eventually
 from tests.unit.dispatch.support import Clock, Scripts, script
 
 OK = Ended(outcome=Outcome.OK, exit_code=0)

@@ -16,9 +16,9 @@ from mediator.model.delivery import State
 from mediator.settings.schema import Retention
 from mediator.storage.interface import Search
 from mediator.storage.memory import MemoryStore
+from tests.support.conditions import eventually
 from tests.support.metrics import sample
 from tests.support.store import DEAD, Desk, FaultyStore
-from tests.support.waiting import eventually
 from tests.unit.dispatch.support import NOW, Clock
 
 DAY = timedelta(days=1)

@@ -22,7 +22,7 @@ from mediator.keeper.watch import ShimWatch
 from mediator.kube.client import Cluster, connect
 from mediator.metrics.keeper import KeeperMetrics
 from tests.support.api_server import ApiServer, api_server
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 SELECTION = Selection(selector="app=sc", container=None)
 pytestmark = pytest.mark.usefixtures("no_task_left")

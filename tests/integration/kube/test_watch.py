@@ -23,7 +23,7 @@ from tests.integration.kube.support import (
     refused,
     watched,
 )
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 BOOKMARK = ("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
 EXPIRED = ("ERROR", {"kind": "Status", "code": 410, "message": "too old"})

@@ -16,11 +16,11 @@ from mediator.errors import StoreUnavailable
 from mediator.model.delivery import Repeat, State
 from mediator.storage.interface import Search
 from mediator.storage.postgres import SILENCE, PostgresDatabase, PostgresStore, Server
+from tests.support.conditions import eventually
 from tests.support.engines import on_commits, on_statements
 from tests.support.postgresql import Postgresql, ask
 from tests.support.proxy import Proxy
 from tests.support.store import Desk, like, new
-from tests.support.waiting import eventually
 
 
 @asynccontextmanager

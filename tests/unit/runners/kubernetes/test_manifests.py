@@ -9,7 +9,7 @@ import pytest
 from mediator.model.policy import Limits, Pod
 from mediator.runners.kubernetes.manifests import job, secret
 from mediator.runners.port import Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 
 NAME = "01945d3e-7a3a-7000-8000-000000000001-2"
 

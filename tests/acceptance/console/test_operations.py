@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.acceptance.console.conftest import opened
-from tests.acceptance.console.seeing import Window
+from tests.acceptance.console.window import Window
 from tests.support.mediator import VIEWER, Client, Handover, Mediator
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

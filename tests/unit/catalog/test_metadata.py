@@ -6,7 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from mediator.catalog.metadata import Stated, Unfit, find_block, read_block, read_sidecar
+from mediator.catalog.files import InvalidScript
+from mediator.catalog.metadata import (
+    Metadata,
+    Requirements,
+    find_block,
+    normalised,
+    read_block,
+    read_sidecar,
+)
 from mediator.model.policy import Kind, Order
 
 WHOLE = b"""#!/usr/bin/env python3
@@ -35,14 +43,14 @@ def block(toml: str, *, before: str = "#!/bin/sh\n") -> bytes:
     return "\n".join([f"{before}# /// script", *lines, "# ///", "exit 0", ""]).encode()
 
 
-def stated(data: bytes, file: str = "notify.py") -> Stated:
+def stated(data: bytes, file: str = "notify.py") -> Metadata:
     found = find_block(data)
     assert found is not None
     return read_block(found, file)
 
 
 def refusal(data: bytes) -> str:
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(InvalidScript) as caught:
         stated(data)
     return str(caught.value)
 
@@ -61,7 +69,7 @@ def test_a_whole_block_is_read() -> None:
 
 def test_a_block_of_other_tools_states_no_policy() -> None:
     said = stated(block("dependencies = []\n[tool.ruff]\nline-length = 100"))
-    assert said == Stated()
+    assert said == Metadata()
 
 
 @pytest.mark.parametrize(
@@ -192,6 +200,30 @@ def test_the_file_beside_a_script_holds_the_policy_at_its_top() -> None:
     ],
 )
 def test_a_wrong_file_beside_a_script_is_refused(data: bytes, sentence: str) -> None:
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(InvalidScript) as caught:
         read_sidecar(data, "x.toml")
     assert str(caught.value).startswith(sentence)
+
+
+def test_spelling_order_and_repetition_do_not_matter() -> None:
+    stated = ["Zope.Interface >=5,<6", "requests[SOCKS]==2.*", "zope_interface<6,>=5"]
+    assert normalised(stated, "a.py") == ("requests[SOCKS]==2.*", "zope-interface<6,>=5")
+
+
+def test_markers_and_addresses_are_kept() -> None:
+    stated = ["a; python_version < '3.12'", "b @ https://example.org/b.whl"]
+    assert normalised(stated, "a.py") == (
+        'a; python_version < "3.12"',
+        "b @ https://example.org/b.whl",
+    )
+
+
+def test_options_in_the_first_line_do_not_divide_environments() -> None:
+    one, other = Requirements(packages=("a",), flags=("-u",)), Requirements(packages=("a",))
+    assert one != other
+    assert one.shared == other.shared
+
+
+def test_a_release_candidate_is_new_enough() -> None:
+    assert Requirements(requires_python=">=3.11").accepts("3.12.0rc1")
+    assert not Requirements(requires_python=">=3.13").accepts("3.12.9")

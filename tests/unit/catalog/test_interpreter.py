@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from mediator.catalog.files import InvalidScript
 from mediator.catalog.interpreter import (
     PythonLine,
+    in_an_environment,
     python_line,
     refuse_no_interpreter,
     starts_like_a_program,
+    version_in,
 )
-from mediator.catalog.metadata import Unfit
 
 
 @pytest.fixture
@@ -68,18 +70,18 @@ def test_what_the_kernel_can_start_is_fine(line: bytes, search_path: str) -> Non
 def test_what_the_kernel_cannot_start_is_refused_in_a_sentence(
     data: bytes, sentence: str, search_path: str
 ) -> None:
-    with pytest.raises(Unfit, match=sentence) as caught:
+    with pytest.raises(InvalidScript, match=sentence) as caught:
         refuse_no_interpreter(data, search_path)
     assert str(caught.value).endswith(".")
 
 
 def test_an_interpreter_that_is_not_executable_is_refused(search_path: str) -> None:
-    with pytest.raises(Unfit, match="/plain is not executable"):
+    with pytest.raises(InvalidScript, match="/plain is not executable"):
         refuse_no_interpreter(f"#!{search_path}/plain\n".encode(), search_path)
 
 
 def test_options_for_a_program_behind_env_need_the_letter_s(search_path: str) -> None:
-    with pytest.raises(Unfit, match="to pass options to it write env -S"):
+    with pytest.raises(InvalidScript, match="to pass options to it write env -S"):
         refuse_no_interpreter(b"#!/usr/bin/env tool -u\n", search_path)
 
 
@@ -124,3 +126,15 @@ def test_other_first_lines_are_left_to_the_kernel(line: str) -> None:
 
 def test_a_binary_has_no_first_line() -> None:
     assert python_line(b"\x7fELF\x02") is None
+
+
+@pytest.mark.parametrize(
+    ("program", "version"),
+    [("/usr/bin/python3.12", "3.12"), ("python3", ""), ("pypy3.10", "3.10"), ("", "")],
+)
+def test_the_version_in_a_name(program: str, version: str) -> None:
+    assert version_in(program) == version
+
+
+def test_a_relative_path_is_in_no_environment() -> None:
+    assert not in_an_environment("python3")

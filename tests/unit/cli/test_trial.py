@@ -7,8 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mediator.cli.trial import Foretold, Made, foretell
-from mediator.model.delivery import Delivery, Ended, Outcome, Output, State, TicketFields
+from mediator.cli.trial import DryRunReport, ForegroundAttempt, report
+from mediator.model.delivery import (
+    Delivery,
+    Ended,
+    NewDelivery,
+    Outcome,
+    Output,
+    State,
+    TicketFields,
+)
 from mediator.model.policy import Kind, Limits, Policy, PolicyDefaults, Retry, StatedPolicy, resolve
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -24,34 +32,27 @@ ANSWER = b"<response><condition_result>true</condition_result></response>"
 
 
 def delivery(policy: Policy) -> Delivery:
-    return Delivery(
-        seq=1,
+    new = NewDelivery(
         id="id",
         script="notify.py",
         event="CREATE",
         arguments=(),
         variables={},
+        body=b"",
         ticket=TicketFields(),
-        interactive=policy.kind.interactive,
-        state=State.RUNNING,
         received=NOW,
-        due=None,
-        ended=None,
-        expires=None,
         key_id="",
-        budget_start=NOW,
-        attempts_made=1,
-        failures=0,
-        losses=0,
-        last_error="",
+        idempotency_key="",
+        interactive=policy.kind.interactive,
     )
+    return new.at_first_attempt()
 
 
 def told(
     ended: Ended, policy: Policy = TRIGGER, *, stopped_by: signal.Signals | None = None
-) -> Foretold:
-    made = Made(ended=ended, seconds=1.234, stopped_by=stopped_by)
-    return foretell(made, delivery(policy), policy, now=NOW)
+) -> DryRunReport:
+    made = ForegroundAttempt(ended=ended, seconds=1.234, stopped_by=stopped_by)
+    return report(made, delivery(policy), policy, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -90,20 +91,20 @@ def test_a_success_is_the_end() -> None:
 
 
 def test_a_failure_is_tried_again_at_a_time() -> None:
-    foretold = told(Ended(outcome=Outcome.FAILED, exit_code=3, reason="ended with exit code 3"))
-    assert foretold.verdict.due is not None
-    time = foretold.verdict.due.astimezone().strftime("%H:%M:%S")
-    assert foretold.sentence == (
+    dry_run = told(Ended(outcome=Outcome.FAILED, exit_code=3, reason="ended with exit code 3"))
+    assert dry_run.verdict.due is not None
+    time = dry_run.verdict.due.astimezone().strftime("%H:%M:%S")
+    assert dry_run.sentence == (
         f"failed, exit code 3, 1.23 s; the mediator would try again at about {time}, as attempt 2"
         " of 3"
     )
 
 
 def test_a_code_to_give_up_on_makes_it_dead_and_says_why() -> None:
-    foretold = told(Ended(outcome=Outcome.FAILED, exit_code=65, reason="ended with exit code 65"))
-    assert foretold.verdict.state is State.DEAD
-    assert "give up" in foretold.follows
-    assert "the policy gives up on this exit code" in foretold.follows
+    dry_run = told(Ended(outcome=Outcome.FAILED, exit_code=65, reason="ended with exit code 65"))
+    assert dry_run.verdict.state is State.DEAD
+    assert "give up" in dry_run.follows
+    assert "the policy gives up on this exit code" in dry_run.follows
 
 
 def test_a_timeout_names_its_reason_and_what_was_left_behind() -> None:
@@ -142,6 +143,25 @@ def test_an_interactive_script_is_told_what_securechange_would_hear(
     ended: Ended, follows: str
 ) -> None:
     assert told(ended, CONDITION).follows == follows
+
+
+@pytest.mark.parametrize(
+    ("stdout", "policy"),
+    [
+        pytest.param(b"", CONDITION, id="nothing"),
+        pytest.param(b"<tasks/>", CONDITION, id="another document"),
+        pytest.param(
+            ANSWER,
+            resolve(DEFAULTS, StatedPolicy(kind=Kind.CONDITION, limits=Limits(output=4))),
+            id="too long",
+        ),
+    ],
+)
+def test_a_bad_answer_is_judged_as_the_dispatcher_judges_it(stdout: bytes, policy: Policy) -> None:
+    dry_run = told(Ended(outcome=Outcome.OK, exit_code=0, stdout=Output(head=stdout)), policy)
+    assert dry_run.attempt.ended.outcome is Outcome.BAD_ANSWER
+    assert dry_run.verdict.state is State.DEAD
+    assert dry_run.exit_code == 0
 
 
 def test_output_beyond_the_limit_is_told() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from mediator.settings.schema import is_sqlite, sqlite_path
+from mediator.settings.store_url import is_sqlite, sqlite_path
 from mediator.storage.tables import deliveries
 
 _STEP = 100_000

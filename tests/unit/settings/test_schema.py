@@ -19,8 +19,8 @@ from mediator.settings.schema import (
     Settings,
     SigningKey,
     Store,
-    postgresql_url,
 )
+from mediator.settings.store_url import postgresql_url
 
 
 def built(**sections: Any) -> Settings:

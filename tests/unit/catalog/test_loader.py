@@ -287,15 +287,15 @@ class TestPolicies:
         add(scripts, "a.py", with_dependencies("#!/usr/bin/env python3", "Requests", "ABC_d >= 1"))
         script = loaded(scripts).ready("a")
         assert script.dependencies == ("Requests", "ABC_d >= 1")
-        assert script.need is not None
-        assert script.need.requirements == ("abc-d>=1", "requests")
+        assert script.requirements is not None
+        assert script.requirements.packages == ("abc-d>=1", "requests")
         assert script.environment is EnvironmentState.MISSING
         assert script.warning == ""
 
     def test_dependencies_of_what_is_not_python_are_a_warning(self, scripts: Path) -> None:
         add(scripts, "a.sh", with_dependencies("#!/bin/sh", "requests"))
         script = loaded(scripts).ready("a")
-        assert script.need is None
+        assert script.requirements is None
         assert script.warning == (
             "it states dependencies, and its first line runs no Python: "
             "they are not installed for it."
@@ -310,7 +310,7 @@ class TestPolicies:
         python.symlink_to("/bin/sh")
         add(scripts, "a.py", with_dependencies(f"#!{python}", "requests"))
         script = loaded(scripts).ready("a")
-        assert script.need is None
+        assert script.requirements is None
         assert "names an environment of its own" in script.warning
 
     @pytest.mark.parametrize(

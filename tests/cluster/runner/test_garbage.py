@@ -10,8 +10,8 @@ from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Outcome
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.runner.support import PodScripts, exists, left, section, settings
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 
 async def leave_behind(namespace: KubernetesClient, scripts: PodScripts, *names: str) -> None:

@@ -6,8 +6,8 @@ import re
 import subprocess
 from typing import Any
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Mediator
-from tests.support.waiting import eventually
 
 _ENDED = {"succeeded", "dead", "cancelled"}
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.conditions import eventually_true
 from tests.support.mediator import KEY, OPERATOR, SHIM
 from tests.support.podman import FULL, Container, inside, must, podman, running
 from tests.support.scripts import OK
-from tests.support.waiting import eventually_true
 from tests.support.wheels import make_wheel
 
 pytestmark = pytest.mark.timeout(900)  # the first one builds the image

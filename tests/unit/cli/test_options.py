@@ -7,7 +7,7 @@ import os
 import pytest
 import typer
 
-from mediator.cli.client import query_of
+from mediator.cli.options import query_of
 from mediator.web.request import read_query
 
 

@@ -26,7 +26,7 @@ MOUNTS = """\
     ],
 )
 def test_the_deepest_mount_decides(directory: str, kind: str) -> None:
-    assert watcher._type_of(Path(directory), MOUNTS) == kind
+    assert watcher.file_system_of(Path(directory), MOUNTS) == kind
 
 
 def test_a_local_directory_is_not_remote(tmp_path: Path) -> None:

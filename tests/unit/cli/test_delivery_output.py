@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import RenderableType
 
-from mediator.cli.deliveries import listing, stacked, whole
+from mediator.cli.delivery_output import listing, stacked, whole
 from mediator.cli.output import show
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)

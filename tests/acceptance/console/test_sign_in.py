@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.console.seeing import Window
+from tests.acceptance.console.window import Window
 from tests.support.mediator import OPERATOR, VIEWER, Mediator
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
