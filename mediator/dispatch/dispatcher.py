@@ -24,7 +24,7 @@ from mediator.dispatch.retry import Backoff
 from mediator.dispatch.slots import Slots, limits, ordered
 from mediator.errors import StoreUnavailable
 from mediator.model.delivery import Claim
-from mediator.storage.interface import Appetite, DeliveryStore
+from mediator.storage.interface import Capacity, DeliveryStore
 
 LONGEST_IDLE = timedelta(seconds=1)
 """How late a missed notice is noticed, unless a `Pace` says otherwise."""
@@ -152,7 +152,7 @@ class Dispatcher:
         """Start what fits into the free slots; the room that scripts have left."""
         scripts = self._scripts.catalog.scripts
         slots, interactive_slots = (self._slots.free(interactive=kind) for kind in (False, True))
-        appetite = Appetite(
+        capacity = Capacity(
             owner=self.owner,
             interactive_slots=interactive_slots,
             slots=slots,
@@ -160,8 +160,8 @@ class Dispatcher:
             ordered=ordered(scripts),
             limits=limits(scripts),
         )
-        if appetite.room and (slots or interactive_slots):
-            for claim in await self._store.claim(appetite, now=now, lease=now + self._lease):
+        if capacity.room and (slots or interactive_slots):
+            for claim in await self._store.claim(capacity, now=now, lease=now + self._lease):
                 self._start(attempts, claim, scripts[claim.delivery.script])
         return self._slots.room(scripts)
 

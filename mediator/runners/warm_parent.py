@@ -53,30 +53,6 @@ CHANGING = ("SCW_", "MEDIATOR_", "TRACEPARENT", "TRACESTATE")
 """Beginnings of the names of variables that are another attempt's own; see `preforked.py`."""
 
 
-class NoTraceOfUs:
-    """Ends a script: takes the frames of this program out of the traceback, for example."""
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(
-        self, _: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
-        """Cut the traceback. The frame that called this adds nothing when it raises it again."""
-        if error is not None:
-            error.__traceback__ = without_us(error.__traceback__)
-        main = vars(sys.modules["__main__"])
-        for name in ("__file__", "__cached__"):  # so does the interpreter when its program ends
-            main.pop(name, None)
-
-
-def without_us(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback from where the script begins."""
-    while trace is not None and trace.tb_frame.f_code.co_filename in US:
-        trace = trace.tb_next
-    return trace
-
-
 def become_script(found: Collection[str]) -> tuple[CodeType, dict[str, Any]]:
     """Be a warm parent. Comes back in the process of a script, with its code and its namespace.
 
@@ -352,6 +328,30 @@ def new_main(script: str) -> dict[str, Any]:
         vars(main)["__annotations__"] = {}
     sys.modules["__main__"] = main
     return vars(main)
+
+
+class NoTraceOfUs:
+    """Ends a script: takes the frames of this program out of the traceback, for example."""
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        """Cut the traceback. The frame that called this adds nothing when it raises it again."""
+        if error is not None:
+            error.__traceback__ = without_us(error.__traceback__)
+        main = vars(sys.modules["__main__"])
+        for name in ("__file__", "__cached__"):  # so does the interpreter when its program ends
+            main.pop(name, None)
+
+
+def without_us(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback from where the script begins."""
+    while trace is not None and trace.tb_frame.f_code.co_filename in US:
+        trace = trace.tb_next
+    return trace
 
 
 US = frozenset({__file__, __file__.replace("warm_parent", "warm_importlib_bootstrap")})

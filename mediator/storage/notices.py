@@ -74,7 +74,7 @@ class Notices:
         self._on_stop.append(listener)
 
 
-class Tell(Protocol):
+class Notifier(Protocol):
     """Who is told of changes: those who wait here, or those elsewhere as well."""
 
     def work(self, script: str | None = None, *, interactive: bool = False) -> None:

@@ -28,8 +28,8 @@ from mediator.model.delivery import (
 )
 from mediator.storage import accept, claim, prune, queries, transitions
 from mediator.storage.group_commit import LARGEST_GROUP, GroupCommit
-from mediator.storage.interface import Appetite, Backlog, Finish, Held, Kept, Search
-from mediator.storage.notices import Notices, Tell
+from mediator.storage.interface import Backlog, Capacity, Finish, Held, RetentionRule, Search
+from mediator.storage.notices import Notices, Notifier
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class SqlStore:
         *,
         metrics: Metrics | None = None,
         notices: Notices | None = None,
-        tell: Tell | None = None,
+        tell: Notifier | None = None,
         largest_group: int = LARGEST_GROUP,
     ) -> None:
         """`tell`: who hears of changes, by default who waits for `notices`.
@@ -99,9 +99,9 @@ class SqlStore:
 
     # A dispatcher takes them, keeps them leased, and records their ends.
 
-    async def claim(self, appetite: Appetite, *, now: datetime, lease: datetime) -> list[Claim]:
+    async def claim(self, capacity: Capacity, *, now: datetime, lease: datetime) -> list[Claim]:
         """Take due deliveries, oldest first."""
-        return await self._write("claim", claim.claim, appetite, now=now, lease=lease)
+        return await self._write("claim", claim.claim, capacity, now=now, lease=lease)
 
     async def next_due(self, scripts: Collection[str], *, after: datetime) -> datetime | None:
         """When the next pending delivery of these scripts becomes due."""
@@ -201,11 +201,11 @@ class SqlStore:
 
     # What ended long ago goes.
 
-    async def remove(self, kept: Kept) -> int:
+    async def remove(self, rule: RetentionRule) -> int:
         """Remove some; 0: there are no more."""
         with self._metrics.store.timed("remove"):
-            last = await self._snapshot(prune.last_to_go, kept)
-            return 0 if last is None else await self._submit(prune.remove, kept, last)
+            last = await self._snapshot(prune.cutoff, rule)
+            return 0 if last is None else await self._submit(prune.remove, rule, last)
 
     async def vacuum_step(self) -> bool:
         """Give a little unused space back to the disk; whether there is more."""
@@ -235,9 +235,9 @@ class SqlStore:
         """Script → its latest deliveries."""
         return await self._read("read", queries.recent, scripts, most=most)
 
-    async def place(self, at: datetime) -> int:
+    async def seq_at(self, at: datetime) -> int:
         """About which `seq` came first at `at` or later."""
-        return await self._read("read", queries.place, at)
+        return await self._read("read", queries.seq_at, at)
 
     async def change_token(self) -> Hashable:
         """Another one when something has happened."""

@@ -30,7 +30,7 @@ from sqlalchemy import Connection, Engine, event, func, select
 
 from mediator.model.delivery import Claim
 from mediator.storage import accept, claim, queries, transitions
-from mediator.storage.interface import Appetite, Finish
+from mediator.storage.interface import Capacity, Finish
 from mediator.storage.postgres import PostgresDatabase, Server
 from mediator.storage.postgres_notify import CHANNEL
 from mediator.storage.store import touch
@@ -123,11 +123,11 @@ class Bench:
 
     def claim(self, count: int) -> Work:
         room = {"a.py": count} if count else {"none.py": 8}
-        appetite = Appetite(owner="me", interactive_slots=4, slots=max(count, 8), room=room)
+        capacity = Capacity(owner="me", interactive_slots=4, slots=max(count, 8), room=room)
 
         def work(conn: Connection) -> object:
             now = datetime.now(UTC)
-            self.claimed += claim.claim(conn, appetite, now=now, lease=now + HOUR)
+            self.claimed += claim.claim(conn, capacity, now=now, lease=now + HOUR)
             return True
 
         return work

@@ -23,7 +23,7 @@ from mediator.model.delivery import (
     TicketFields,
     Verdict,
 )
-from mediator.storage.interface import Appetite, DeliveryStore, Finish
+from mediator.storage.interface import Capacity, DeliveryStore, Finish
 
 START = datetime(2024, 2, 29, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -97,14 +97,14 @@ class Desk:
         interactive_slots: int = ROOMY,
         room: dict[str, int] | None = None,
     ) -> list[Claim]:
-        appetite = Appetite(
+        capacity = Capacity(
             owner=self.owner,
             interactive_slots=interactive_slots,
             slots=slots,
             room=self.room if room is None else room,
             ordered=self.ordered,
         )
-        return await self.store.claim(appetite, now=self.now, lease=self.now + LEASE)
+        return await self.store.claim(capacity, now=self.now, lease=self.now + LEASE)
 
     async def claimed(self, **how: Any) -> list[str]:
         return [claim.delivery.id for claim in await self.claim(**how)]

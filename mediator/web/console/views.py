@@ -394,8 +394,8 @@ async def _ends(store: DeliveryStore, wanted: Search) -> tuple[int, int]:
     if wanted.after is not None:
         top = min(top, wanted.after)
     if wanted.until is not None:
-        top = min(top, await store.place(wanted.until + _MARGIN))
-    bottom = 1 if wanted.since is None else await store.place(wanted.since - _MARGIN)
+        top = min(top, await store.seq_at(wanted.until + _MARGIN))
+    bottom = 1 if wanted.since is None else await store.seq_at(wanted.since - _MARGIN)
     return top, bottom
 
 

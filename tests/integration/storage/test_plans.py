@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mediator.model.delivery import State
-from mediator.storage.interface import Kept, Search
+from mediator.storage.interface import RetentionRule, Search
 from mediator.storage.sqlite import SqliteStore
 from tests.support.engines import on_connections, on_statements
 from tests.support.store import DEAD, SECOND, START, Desk, again, new
@@ -184,7 +184,7 @@ async def test_summaries_read_as_much_of_an_index_as_they_tell(spied: tuple[Desk
     assert spy.plans() == ["SEARCH deliveries USING INDEX ix_deliveries_script (script=?)"]
     spy.statements.clear()
     await store.change_token()
-    await store.place(START)
+    await store.seq_at(START)
     assert not any("B-TREE" in line for line in spy.plans())
 
 
@@ -192,7 +192,7 @@ async def test_what_goes_is_found_in_the_order_of_ends(spied: tuple[Desk, Spy]) 
     desk, spy = spied
     for claim in await desk.claim():
         await desk.finish(claim)
-    kept = Kept(state=State.SUCCEEDED, since=desk.now, most=5, always_since=desk.now)
+    kept = RetentionRule(state=State.SUCCEEDED, since=desk.now, most=5, always_since=desk.now)
     spy.statements.clear()
     assert await desk.store.remove(kept)
     last, *candidates = spy.plans()

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from mediator.errors import Conflict, MediatorError
 from mediator.model.delivery import Accepted, Claim, Repeat, State
 from mediator.storage.claim import claim as claim_due
-from mediator.storage.interface import Appetite, DeliveryStore, Kept, Search
+from mediator.storage.interface import Capacity, DeliveryStore, RetentionRule, Search
 from mediator.storage.postgres import PostgresDatabase, PostgresStore, Server
 from tests.support.store import (
     DEAD,
@@ -191,9 +191,9 @@ class TestClaiming:
         assert len(await other.claim(_limited("m1"), now=START, lease=START + LEASE)) == 1
 
 
-def _limited(owner: str) -> Appetite:
+def _limited(owner: str) -> Capacity:
     """Of a script of which two attempts may run at once, on all mediators."""
-    return Appetite(owner=owner, interactive_slots=0, slots=4, room={"a.py": 2}, limits={"a.py": 2})
+    return Capacity(owner=owner, interactive_slots=0, slots=4, room={"a.py": 2}, limits={"a.py": 2})
 
 
 async def _made_again(desk: Desk, delivery_id: str) -> None:
@@ -255,7 +255,7 @@ async def test_what_is_made_again_is_not_removed_at_the_same_moment(
 ) -> None:
     one, other, _ = desks(stores)
     later = START + timedelta(days=1)
-    kept = Kept(state=State.SUCCEEDED, since=later, most=None, always_since=later)
+    kept = RetentionRule(state=State.SUCCEEDED, since=later, most=None, always_since=later)
     for _ in range(ROUNDS):
         delivery_id = await one.accept(deduplicate_since=None)
         await one.run()

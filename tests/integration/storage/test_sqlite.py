@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from mediator.errors import SettingsError, StoreUnavailable
 from mediator.model.delivery import State
-from mediator.storage.interface import Kept, Search
+from mediator.storage.interface import RetentionRule, Search
 from mediator.storage.schema import SchemaHistory
 from mediator.storage.sqlite import APPLICATION_ID, SqliteDatabase, SqliteStore
 from mediator.storage.store import SqlStore
@@ -282,7 +282,7 @@ async def emptied(store: SqliteStore) -> None:
         await desk.accept(body=bytes(200_000), deduplicate_since=None)
         await desk.run()
     later = desk.now + timedelta(days=1)
-    kept = Kept(state=State.SUCCEEDED, since=later, most=None, always_since=later)
+    kept = RetentionRule(state=State.SUCCEEDED, since=later, most=None, always_since=later)
     while await store.remove(kept):
         pass
 

@@ -9,7 +9,7 @@ import pytest
 
 from mediator.errors import NotFound
 from mediator.model.delivery import Repeat, State
-from mediator.storage.interface import DeliveryStore, Kept, Search
+from mediator.storage.interface import DeliveryStore, RetentionRule, Search
 from mediator.storage.prune import LARGEST_AT_ONCE
 from tests.support.store import (
     DEAD,
@@ -26,7 +26,7 @@ from tests.support.store import (
 FOR_EVER = START + timedelta(days=365)
 
 
-def kept(**fields: Any) -> Kept:
+def kept(**fields: Any) -> RetentionRule:
     """Nothing is, unless fields say otherwise."""
     values: dict[str, Any] = {
         "state": State.SUCCEEDED,
@@ -34,7 +34,7 @@ def kept(**fields: Any) -> Kept:
         "most": None,
         "always_since": FOR_EVER,
     }
-    return Kept(**{**values, **fields})
+    return RetentionRule(**{**values, **fields})
 
 
 async def ended(desk: Desk, count: int = 1, **fields: Any) -> list[str]:
@@ -47,7 +47,7 @@ async def ended(desk: Desk, count: int = 1, **fields: Any) -> list[str]:
     return ids
 
 
-async def all_removed(store: DeliveryStore, wanted: Kept) -> int:
+async def all_removed(store: DeliveryStore, wanted: RetentionRule) -> int:
     total = 0
     while count := await store.remove(wanted):
         total += count

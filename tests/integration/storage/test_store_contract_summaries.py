@@ -61,7 +61,7 @@ async def test_a_place_is_the_first_of_a_time(desk: Desk) -> None:
         await desk.accept()
         desk.later(10)
     seqs = sorted(d.seq for d in await desk.store.search(Search()))
-    place = desk.store.place
+    place = desk.store.seq_at
     assert await place(START - SECOND) <= seqs[0]
     assert seqs[1] < await place(START + 11 * SECOND) <= seqs[2]
     assert seqs[1] < await place(START + 20 * SECOND) <= seqs[2]
@@ -69,7 +69,7 @@ async def test_a_place_is_the_first_of_a_time(desk: Desk) -> None:
 
 
 async def test_a_place_in_an_empty_store_is_the_beginning(store: DeliveryStore) -> None:
-    assert await store.place(START) == 1
+    assert await store.seq_at(START) == 1
 
 
 async def test_a_search_looks_no_further_back_than_its_floor(desk: Desk) -> None:

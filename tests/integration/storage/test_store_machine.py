@@ -56,7 +56,9 @@ class Known:
     stop: bool = False
 
     def claimable(self, now: datetime) -> bool:
-        due = self.state is State.PENDING and self.due is not None and self.due <= now
+        if self.state is not State.PENDING or self.due is None:
+            return False
+        due = self.new.interactive or self.due <= now  # who waits is always due
         return due and (self.expires is None or self.expires > now)
 
     def blocks(self, other: Known) -> bool:

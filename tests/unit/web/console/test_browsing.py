@@ -47,7 +47,7 @@ class Shelf:
                 break
         return found
 
-    async def place(self, at: datetime) -> int:
+    async def seq_at(self, at: datetime) -> int:
         return min(max(-((NOW - at) // MINUTE), 1), self.count + 1)
 
     def timer(self) -> float:
@@ -124,11 +124,11 @@ async def test_times_bound_what_is_looked_at() -> None:
 
 async def test_a_clock_that_was_set_back_a_little_hides_nothing() -> None:
     shelf = Shelf(1000)
-    place = shelf.place
+    place = shelf.seq_at
 
     async def amiss(at: datetime) -> int:
         return await place(at) + (40 if at < NOW + 500 * MINUTE else -40)
 
-    shelf.place = amiss  # type: ignore[method-assign]
+    shelf.seq_at = amiss  # type: ignore[method-assign]
     found = await look(shelf, since=NOW + 500 * MINUTE, until=NOW + 503 * MINUTE)
     assert seqs(found) == [502, 501, 500]

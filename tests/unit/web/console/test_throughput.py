@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
@@ -12,7 +12,9 @@ import pytest
 
 from mediator.model.delivery import State
 from mediator.storage.interface import DeliveryStore
+from mediator.storage.memory import MemoryStore
 from mediator.web.console.charts import STEP, STEPS, Throughput
+from tests.support.store import DEAD, SUCCEEDED, Desk
 from tests.unit.dispatch.support import Clock
 
 DAY = STEP * STEPS
@@ -20,22 +22,22 @@ DAY = STEP * STEPS
 
 @dataclass
 class Ends:
-    """A store that knows when deliveries ended."""
+    """A store that remembers of how long a time it was asked for the ends."""
 
-    times: list[tuple[datetime, State]] = field(default_factory=list)
+    store: MemoryStore
     asked: list[timedelta] = field(default_factory=list)
 
     async def ends(
         self, *, since: datetime, until: datetime, step: timedelta
     ) -> Mapping[tuple[int, State], int]:
         self.asked.append(until - since)
-        await asyncio.sleep(0)
-        found: dict[tuple[int, State], int] = {}
-        for time, state in self.times:
-            if since <= time < until:
-                place = ((time - since) // step, state)
-                found[place] = found.get(place, 0) + 1
-        return found
+        return await self.store.ends(since=since, until=until, step=step)
+
+    async def add(self, at: datetime, state: State) -> None:
+        """A delivery that ended then."""
+        desk = Desk(self.store, now=at)
+        await desk.accept()
+        await desk.run(DEAD if state is State.DEAD else SUCCEEDED)
 
 
 @pytest.fixture
@@ -44,8 +46,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ends() -> Ends:
-    return Ends()
+async def ends() -> AsyncIterator[Ends]:
+    store = MemoryStore()
+    await store.start()
+    yield Ends(store)
+    await store.close()
 
 
 @pytest.fixture
@@ -60,12 +65,10 @@ async def counts(throughput: Throughput) -> list[int]:
 async def test_the_last_day_is_counted_up_to_now(
     throughput: Throughput, ends: Ends, clock: Clock
 ) -> None:
-    ends.times = [
-        (clock.now(), State.DEAD),
-        (clock.now() - STEP, State.SUCCEEDED),
-        (clock.now() - DAY + STEP, State.SUCCEEDED),
-        (clock.now() - DAY - STEP, State.SUCCEEDED),
-    ]
+    await ends.add(clock.now(), State.DEAD)
+    await ends.add(clock.now() - STEP, State.SUCCEEDED)
+    await ends.add(clock.now() - DAY + STEP, State.SUCCEEDED)
+    await ends.add(clock.now() - DAY - STEP, State.SUCCEEDED)
     slots = await throughput.slots()
     assert len(slots) == STEPS
     assert slots[-1].counts == {State.DEAD: 1}
@@ -76,10 +79,10 @@ async def test_the_last_day_is_counted_up_to_now(
 async def test_what_lies_behind_is_not_counted_again(
     throughput: Throughput, ends: Ends, clock: Clock
 ) -> None:
-    ends.times = [(clock.now() - 5 * STEP, State.SUCCEEDED)]
+    await ends.add(clock.now() - 5 * STEP, State.SUCCEEDED)
     await throughput.slots()
     clock.time += timedelta(seconds=10)
-    ends.times.append((clock.now(), State.SUCCEEDED))
+    await ends.add(clock.now(), State.SUCCEEDED)
     found = await counts(throughput)
     assert (found[-1], found[-6], sum(found)) == (1, 1, 2)
     assert ends.asked[0] == DAY
@@ -93,7 +96,7 @@ async def test_an_end_that_is_recorded_late_is_counted(
     begin = (await throughput.slots())[-1].begin
     clock.time = begin + STEP + timedelta(seconds=5)
     await throughput.slots()
-    ends.times.append((begin + STEP - timedelta(seconds=1), State.DEAD))
+    await ends.add(begin + STEP - timedelta(seconds=1), State.DEAD)
     clock.time += timedelta(seconds=5)
     assert (await counts(throughput))[-2:] == [1, 0]
 

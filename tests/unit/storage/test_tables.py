@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import sqlite
 
 from mediator.model.delivery import State
-from mediator.storage.tables import Instant, Json, Sentence, Word
+from mediator.storage.tables import EnumText, Instant, Json, SafeText
 
 DIALECT = sqlite.dialect()
 instants = st.datetimes(timezones=st.just(UTC))
@@ -52,7 +52,7 @@ def test_arguments_survive_as_ascii_with_lone_surrogates(arguments: list[str]) -
 
 @given(any_text)
 def test_a_sentence_can_always_be_kept(text: str) -> None:
-    kept = Sentence().process_bind_param(text, DIALECT)
+    kept = SafeText().process_bind_param(text, DIALECT)
     assert kept is not None
     kept.encode()
     assert "\0" not in kept
@@ -60,11 +60,11 @@ def test_a_sentence_can_always_be_kept(text: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_a_proper_sentence_is_kept_as_it_is(text: str) -> None:
-    assert Sentence().process_bind_param(text, DIALECT) == text
+    assert SafeText().process_bind_param(text, DIALECT) == text
 
 
 def test_words_are_read_back_as_members() -> None:
-    column = Word(State)
+    column = EnumText(State)
     assert column.process_bind_param(State.DEAD, DIALECT) == "dead"
     assert column.process_result_value("dead", DIALECT) is State.DEAD
     assert column.process_result_value(None, DIALECT) is None
