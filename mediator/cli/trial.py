@@ -21,9 +21,9 @@ from pathlib import Path
 
 from mediator.catalog.environments.builder import equipped
 from mediator.catalog.loader import ScriptsDirectory
-from mediator.catalog.script import Catalog, Script
+from mediator.catalog.script import Script
 from mediator.cli.failures import FAILED
-from mediator.cli.options import read_ticket_file
+from mediator.cli.options import read_ticket_file, script_named
 from mediator.cli.prepare import builder_of
 from mediator.clock import SystemClock
 from mediator.dispatch.attempt import checked, described
@@ -88,18 +88,10 @@ class Trial:
 async def found_script(settings: Settings, name: str) -> Script:
     """The script, ready to run. Raises `NotFound` or `NotReady`."""
     catalog = await asyncio.to_thread(ScriptsDirectory(settings=settings).load)
-    script = await equipped(named(catalog, name), builder_of(settings))
+    script = await equipped(script_named(catalog, name), builder_of(settings))
     if not script.ready:
         raise NotReady(f"the script {script.name} is not ready: {script.problem}")
     return script
-
-
-def named(catalog: Catalog, name: str) -> Script:
-    """The script of that name, or of that path in the scripts directory. Raises `NotFound`."""
-    path = Path(name)
-    if "/" in name and path.parent.resolve() == catalog.directory.resolve():
-        name = path.name  # as the shell completes it
-    return catalog.find(name)
 
 
 def _here(policy: Policy) -> Policy:
