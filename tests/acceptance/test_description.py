@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mediator.model.signatures import sign
-from mediator.web.schemas import description
+from mediator.web.app import description
 from tests.acceptance.conftest import running
 from tests.support.mediator import KEY, OPERATOR, Mediator
 
