@@ -5,6 +5,7 @@
 set -uo pipefail
 shopt -s inherit_errexit
 
+unset -v CDPATH
 root=$(cd -- "${BASH_SOURCE[0]%/*}/.." && pwd) || exit
 # shellcheck source=deploy/environment.bash
 source "$root/deploy/environment.bash" || exit

@@ -56,6 +56,32 @@ def test_it_shows_the_way_of_a_ticket_and_leaves_nothing(
     assert list((tmp_path / "quickstart").iterdir()) == []
 
 
+def test_it_works_wherever_it_is_called_from(environment: dict[str, str]) -> None:
+    odd = {
+        "BASH_ENV": "/none/such",
+        "CDPATH": "/none/such:.",
+        "LC_ALL": "tr_TR.UTF-8",
+        "POSIXLY_CORRECT": "yes",
+        "PYTHONHOME": "/none/such",
+        "PYTHONPATH": "/none/such",
+        "all_proxy": "http://127.0.0.1:1",
+        "http_proxy": "http://127.0.0.1:1",
+    }
+    deaf = "trap '' HUP INT QUIT PIPE TERM; umask 077; exec deploy/quickstart"
+    shown = subprocess.run(
+        ["bash", "-c", deaf],
+        env={**environment, **odd},
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "All is well, and stopped again." in shown.stdout
+
+
 def test_stay_leaves_it_running_and_says_how_to_send_more(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

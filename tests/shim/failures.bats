@@ -223,8 +223,7 @@ fails_in_time() { # behaviour words: with a limit of 2 s, well within 30 s
     local signal tries pid
     for signal in TERM INT HUP; do
         cp "$shim" "$BATS_TEST_TMPDIR/notify"
-        # A background command ignores INT unless something resets it.
-        env -i --default-signal=INT "SHIM_TEST=$BATS_TEST_TMPDIR" MEDIATOR_URL="http://127.0.0.1:$(<"$hostile/silent")" \
+        env -i --default-signal "SHIM_TEST=$BATS_TEST_TMPDIR" MEDIATOR_URL="http://127.0.0.1:$(<"$hostile/silent")" \
             MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$BATS_TEST_TMPDIR/notify" </dev/null >/dev/null 2>&1 3>&- &
         pid=$!
         for ((tries = 0; tries < 100; tries++)); do
@@ -243,7 +242,7 @@ fails_in_time() { # behaviour words: with a limit of 2 s, well within 30 s
 @test "a caller that waits for the end of its pipes is not kept waiting" {
     cp "$shim" "$BATS_TEST_TMPDIR/notify"
     local before=$SECONDS
-    run env -i MEDIATOR_URL="http://127.0.0.1:$(<"$hostile/silent")" MEDIATOR_TIMEOUT=1 MEDIATOR_KEY_ID=securechange \
+    run env -i --default-signal MEDIATOR_URL="http://127.0.0.1:$(<"$hostile/silent")" MEDIATOR_TIMEOUT=1 MEDIATOR_KEY_ID=securechange \
         MEDIATOR_KEY="$key" "$bash" "$BATS_TEST_TMPDIR/notify" </dev/null
     ((status == 75 && SECONDS - before < 30))
 }
