@@ -35,8 +35,8 @@ from mediator.runners.port import Run
 from mediator.runners.preforked import Parents
 from mediator.runners.process import ProcessRunner
 from mediator.settings.schema import Settings
-from mediator.web.intake import Arrival, Sender, delivery_to
-from mediator.web.request import Call, Preference, refuse_too_large
+from mediator.web.intake import delivery_to
+from mediator.web.request import Call, HandOver, Preference, Sender, refuse_too_large
 
 _NOBODY = Sender(id="", key=None)
 _ALL_OUTPUT = 2**40
@@ -74,11 +74,11 @@ class Trial:
         """What intake would keep. Raises `NotATicket` or `TooLarge`, as intake does."""
         body = read_ticket_file(self.ticket)
         refuse_too_large(len(body), self.settings.http.body_limit)
-        arrival = Arrival(sender=_NOBODY, idempotency_key="", call=self.call, body=body)
+        hand_over = HandOver(sender=_NOBODY, idempotency_key="", call=self.call, body=body)
         return delivery_to(
             script,
-            arrival,
-            await arrival.ticket(script.policy.roots),
+            hand_over,
+            await hand_over.ticket(script.policy.roots),
             preference=Preference(),
             now=SystemClock().now(),
             deduplicate=timedelta(0),
