@@ -39,3 +39,15 @@ async def wait_for_event(event: asyncio.Event, *, seconds: float | None) -> bool
             return await event.wait()
     except TimeoutError:
         return False
+
+
+async def wait_for_any(*events: asyncio.Event, seconds: float) -> bool:
+    """Return when one of the events is set, at the latest after `seconds`; whether one is then."""
+    waits = [asyncio.create_task(event.wait(), name="wait for any event") for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    return any(event.is_set() for event in events)

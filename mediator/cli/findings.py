@@ -23,8 +23,8 @@ from mediator.catalog.files import InvalidScript
 from mediator.catalog.interpreter import python_line
 from mediator.catalog.loader import ScriptsDirectory
 from mediator.catalog.script import Catalog, Script
+from mediator.cli.options import script_named
 from mediator.cli.prepare import builder_of
-from mediator.cli.trial import named
 from mediator.errors import SettingsError
 from mediator.settings.schema import Settings, Store
 from mediator.settings.secrets import read_secrets
@@ -80,7 +80,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 def findings_of(settings: Settings, names: Sequence[str]) -> Iterator[Finding]:
     """What there is to say of these scripts alone. Raises `NotFound` or `SettingsError`."""
     catalog = _catalog(settings)
-    yield from _of_scripts([named(catalog, name) for name in names])
+    yield from _of_scripts([script_named(catalog, name) for name in names])
 
 
 def intention(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they come to: settings, a call, a ticket."""
+"""Options that several commands share, and what they mean: settings, a script, a call, a ticket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlencode
 
 import typer
@@ -14,6 +14,9 @@ import typer
 from mediator.cli.failures import FAILED, Failure
 from mediator.settings.load import load
 from mediator.settings.schema import Settings
+
+if TYPE_CHECKING:  # most commands need no catalog, and start sooner without
+    from mediator.catalog.script import Catalog, Script
 
 DEFAULT_FILE = Path("mediator.yaml")
 
@@ -97,6 +100,14 @@ def settings_file(config: Path | None) -> Path | None:
 def settings(config: Path | None) -> Settings:
     """The settings of the file, the environment and the defaults. Raises `SettingsError`."""
     return load(settings_file(config), os.environ)
+
+
+def script_named(catalog: Catalog, name: str) -> Script:
+    """The script of that name, or of that path in the scripts directory. Raises `NotFound`."""
+    path = Path(name)
+    if "/" in name and path.parent.resolve() == catalog.directory.resolve():
+        name = path.name  # as the shell completes it
+    return catalog.find(name)
 
 
 def query_of(event: str, variables: Sequence[str] | None, arguments: Sequence[str] | None) -> str:

@@ -20,9 +20,9 @@ from rich.text import Text
 from mediator.catalog.script import Script
 from mediator.cli import options
 from mediator.cli.failures import FAILED, NOT_NOW, Failure
+from mediator.cli.logs import log_as_asked
 from mediator.cli.output import AsJson, cell, say, show, show_json, show_line, table
 from mediator.cli.send import KeyFile, KeyId
-from mediator.cli.serve import log_as_asked
 from mediator.cli.shim_bundle import (
     EVENTS,
     BundleFile,

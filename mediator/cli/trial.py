@@ -21,9 +21,9 @@ from pathlib import Path
 
 from mediator.catalog.environments.builder import equipped
 from mediator.catalog.loader import ScriptsDirectory
-from mediator.catalog.script import Catalog, Script
+from mediator.catalog.script import Script
 from mediator.cli.failures import FAILED
-from mediator.cli.options import read_ticket_file
+from mediator.cli.options import read_ticket_file, script_named
 from mediator.cli.prepare import builder_of
 from mediator.clock import SystemClock
 from mediator.dispatch.attempt import checked, described
@@ -35,8 +35,8 @@ from mediator.runners.port import Run
 from mediator.runners.preforked import Parents
 from mediator.runners.process import ProcessRunner
 from mediator.settings.schema import Settings
-from mediator.web.intake import Arrival, Sender, delivery_to
-from mediator.web.request import Call, Preference, refuse_too_large
+from mediator.web.intake import delivery_to
+from mediator.web.request import Call, HandOver, Preference, Sender, refuse_too_large
 
 _NOBODY = Sender(id="", key=None)
 _ALL_OUTPUT = 2**40
@@ -74,11 +74,11 @@ class Trial:
         """What intake would keep. Raises `NotATicket` or `TooLarge`, as intake does."""
         body = read_ticket_file(self.ticket)
         refuse_too_large(len(body), self.settings.http.body_limit)
-        arrival = Arrival(sender=_NOBODY, idempotency_key="", call=self.call, body=body)
+        hand_over = HandOver(sender=_NOBODY, idempotency_key="", call=self.call, body=body)
         return delivery_to(
             script,
-            arrival,
-            await arrival.ticket(script.policy.roots),
+            hand_over,
+            await hand_over.ticket(script.policy.roots),
             preference=Preference(),
             now=SystemClock().now(),
             deduplicate=timedelta(0),
@@ -88,18 +88,10 @@ class Trial:
 async def found_script(settings: Settings, name: str) -> Script:
     """The script, ready to run. Raises `NotFound` or `NotReady`."""
     catalog = await asyncio.to_thread(ScriptsDirectory(settings=settings).load)
-    script = await equipped(named(catalog, name), builder_of(settings))
+    script = await equipped(script_named(catalog, name), builder_of(settings))
     if not script.ready:
         raise NotReady(f"the script {script.name} is not ready: {script.problem}")
     return script
-
-
-def named(catalog: Catalog, name: str) -> Script:
-    """The script of that name, or of that path in the scripts directory. Raises `NotFound`."""
-    path = Path(name)
-    if "/" in name and path.parent.resolve() == catalog.directory.resolve():
-        name = path.name  # as the shell completes it
-    return catalog.find(name)
 
 
 def _here(policy: Policy) -> Policy:

@@ -18,7 +18,7 @@ from mediator.catalog.script_file import SIDECAR
 from mediator.cli import options
 from mediator.cli.failures import USAGE, Failure
 from mediator.cli.output import say
-from mediator.cli.trial import Foreground, PassThrough, Trial, foreground, named
+from mediator.cli.trial import Foreground, PassThrough, Trial, foreground
 from mediator.errors import MediatorError
 from mediator.settings.schema import LogLevel
 from mediator.web.request import read_query
@@ -58,8 +58,8 @@ def watch(
 
 
 async def _watch(trial: Trial) -> None:
-    name = named(await asyncio.to_thread(_directory(trial).load), trial.name).name
-    files = ScriptFiles(trial=trial, name=name)
+    name = options.script_named(await asyncio.to_thread(_directory(trial).load), trial.name).name
+    files = TrialFiles(trial=trial, name=name)
     async with foreground() as here:
         watcher = _FileWatcher(files)
         looking = asyncio.create_task(watcher.run(), name="look for changes")
@@ -106,7 +106,7 @@ def _directory(trial: Trial) -> ScriptsDirectory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScriptFiles:
+class TrialFiles:
     """The files on which a run depends."""
 
     trial: Trial
@@ -135,7 +135,7 @@ class ScriptFiles:
 class _FileWatcher:
     """Sets `due` when a file has changed and was then left alone for a moment."""
 
-    def __init__(self, files: ScriptFiles) -> None:
+    def __init__(self, files: TrialFiles) -> None:
         self.due = asyncio.Event()
         self._files = files
         self._debounce = Debounce()

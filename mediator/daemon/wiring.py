@@ -36,7 +36,7 @@ from mediator.settings.schema import Auth, Settings, Tracing
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.storage.factory import store_of
 from mediator.storage.interface import DeliveryStore
-from mediator.web.backpressure import Bounds
+from mediator.web.backpressure import Backpressure
 from mediator.web.services import Check, Holder, Services
 
 if TYPE_CHECKING:  # an extra, which is imported where it is used
@@ -105,7 +105,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         metrics=metrics,
         clock=clock,
     )
-    bounds = Bounds(store, settings.store, clock)
+    backpressure = Backpressure(store, settings.store, clock)
     services = Services(
         store=store,
         scripts=scripts,
@@ -117,8 +117,9 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         deduplicate=settings.dispatch.deduplicate,
         migration=settings.http.migration,
         routes=tuple(row.route for row in settings.routes),
-        bounds=bounds,
-        checks={**_checks(store, dispatcher), "disk": bounds.disk},
+        backpressure=backpressure,
+        slots=slots,
+        checks={**_checks(store, dispatcher), "disk": backpressure.disk},
         live=live,
         tracer=tracer,
     )

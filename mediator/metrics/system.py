@@ -1,4 +1,8 @@
-"""Will it fill up, and is it slow? The store and its disk."""
+"""How is the mediator itself? Its store and disk, its process, and the scripts that it has.
+
+Will it fill up, and is it slow; is every part ready, how late is the event loop; can every script
+run.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,10 @@ from mediator.metrics.labels import Snapshot
 _OPERATIONS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 )  # fmt: skip
+_LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BUILDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+PARENTS = ("starting", "ready", "failed")
+"""What a warm parent can be."""
 
 
 class StoreMetrics:
@@ -78,11 +86,6 @@ class StoreMetrics:
         self._free.set(nan if free is None else free)
 
 
-# How is the daemon itself? Whether it is ready, its event loop, its memory, its version.
-
-_LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-
-
 class ProcessMetrics:
     """The daemon. `process_*` and `python_*` have the names that every Python program gives."""
 
@@ -110,13 +113,6 @@ class ProcessMetrics:
         self._ready.replace({(part,): float(is_ready) for part, is_ready in ready.items()})
 
 
-# Can every script run? The catalog, the environments of its scripts, and warm parents.
-
-_BUILDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
-PARENTS = ("starting", "ready", "failed")
-"""What a warm parent can be."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownScript:
     """What is shown of one script."""
@@ -130,13 +126,13 @@ class CatalogMetrics:
     """The scripts that there are."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._files(registry)
-        self._environments(registry)
+        self._define_scripts(registry)
+        self._define_environments(registry)
         for counter in (self.reloads, self.builds):
             for result in ("ok", "failed"):
                 counter.labels(result)
 
-    def _files(self, registry: CollectorRegistry) -> None:
+    def _define_scripts(self, registry: CollectorRegistry) -> None:
         self._scripts = Gauge(
             "mediator_scripts",
             "Scripts, by whether they can run.",
@@ -162,7 +158,7 @@ class CatalogMetrics:
             registry=registry,
         )
 
-    def _environments(self, registry: CollectorRegistry) -> None:
+    def _define_environments(self, registry: CollectorRegistry) -> None:
         self.builds = Counter(
             "mediator_environment_builds",
             "Environments of scripts that were built; result: ok or failed.",

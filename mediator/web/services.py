@@ -13,6 +13,7 @@ from opentelemetry.trace import NoOpTracer, Tracer
 
 from mediator.catalog.script import Catalog
 from mediator.clock import Clock
+from mediator.errors import Draining
 from mediator.metrics import Metrics
 from mediator.model.routing import Route
 from mediator.model.signatures import Verifier
@@ -20,8 +21,7 @@ from mediator.runners.output import LiveOutputs
 from mediator.settings.schema import Role
 from mediator.settings.secrets import Secret
 from mediator.storage.interface import DeliveryStore
-from mediator.web.backpressure import Bounds
-from mediator.web.recent import Recent
+from mediator.web.backpressure import Backpressure
 
 Check = Callable[[], Awaitable[str]]
 """Looks at one part; returns what is wrong with it, or nothing."""
@@ -33,6 +33,18 @@ class CurrentCatalog(Protocol):
     @property
     def catalog(self) -> Catalog:
         """The scripts as they are now."""
+        ...
+
+
+class CallSlots(Protocol):
+    """How many attempts may run at once, by who waits: a person (`interactive`) or nobody."""
+
+    def size(self, *, interactive: bool) -> int:
+        """Attempts that may run."""
+        ...
+
+    def running(self, *, interactive: bool) -> int:
+        """Attempts that run."""
         ...
 
 
@@ -58,8 +70,10 @@ class Services:
     body_limit: int
     """bytes of the largest ticket"""
     deduplicate: timedelta
-    bounds: Bounds
-    """what there is room for"""
+    backpressure: Backpressure
+    """lets in what there is room for"""
+    slots: CallSlots
+    """who tells how many attempts run here, and may"""
     checks: Mapping[str, Check]
     """readiness, part by part"""
     migration: bool = False
@@ -70,14 +84,17 @@ class Services:
     """what running attempts have written so far"""
     tracer: Tracer = field(default_factory=NoOpTracer)
     """records spans"""
-    recent: Recent = field(default_factory=Recent)
-    """what was taken and done lately"""
     body_seconds: float = 60.0
     """how long a ticket may take to arrive"""
     draining: bool = False
     """true when the daemon goes down: nothing new is taken"""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """set when the daemon goes down and nothing runs any more: waiting has no sense"""
+
+    def refuse_while_draining(self) -> None:
+        """Raise `Draining` when the daemon goes down."""
+        if self.draining:
+            raise Draining("The mediator is shutting down; try again in a few seconds.")
 
 
 SERVICES = web.AppKey("services", Services)

@@ -1,4 +1,7 @@
-"""Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+"""Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+Any may be streamed; those of a delivery are its attempts and what they write, as they come.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from mediator.clock import wait_for_any
 from mediator.errors import NotFound, StoreUnavailable
 from mediator.model.delivery import Attempt, Delivery
 from mediator.runners.output import OutputTail
@@ -23,6 +27,11 @@ _log = structlog.get_logger()
 CONTENT_TYPE = "text/event-stream"
 _PATIENCE = 30.0
 """Seconds a reader may leave what was sent to it unread."""
+BEAT = 10.0
+"""Seconds of silence after which a sign of life is sent."""
+LOOK = 1.0
+"""Seconds after which the store is looked at again for what another mediator runs."""
+_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,55 +74,6 @@ def _sent(event: Event | None) -> bytes:
     return f"event: {event.name}\ndata: {json.dumps(event.data)}\n\n".encode()
 
 
-# A delivery as it goes on: its attempts and what they write, one event after another.
-
-
-BEAT = 10.0
-"""Seconds of silence after which a sign of life is sent."""
-LOOK = 1.0
-"""Seconds after which the store is looked at again for what another mediator runs."""
-_decoder = codecs.getincrementaldecoder("utf-8")
-
-
-@dataclass(kw_only=True, slots=True)
-class _AttemptProgress:
-    """How much of one attempt has been told."""
-
-    number: int
-    begun: bool = False
-    live: OutputTail | None = None
-    told: int = 0
-    """bytes of `live`"""
-    decoders: dict[str, codecs.IncrementalDecoder] = field(default_factory=dict)
-
-    def pieces(self) -> Iterator[Event]:
-        """What has been written since, and first what was missed."""
-        live = self.live
-        if live is None:
-            return
-        if live.first > self.told:
-            self.decoders.clear()
-            yield Event("gap", {"attempt": self.number, "bytes": live.first - self.told})
-        pieces = list(live.since(self.told))
-        self.told = live.last
-        for piece in pieces:
-            yield from self.text(piece.stream, piece.data)
-
-    def text(self, stream: str, data: bytes, *, final: bool = False) -> Iterator[Event]:
-        """As UTF-8; a character may come in two pieces."""
-        decoder = self.decoders.setdefault(stream, _decoder("replace"))
-        text = decoder.decode(data, final)
-        if text:
-            yield Event(stream, {"attempt": self.number, "text": text})
-
-    def rest(self, attempt: Attempt) -> Iterator[Event]:
-        """What is still to be told of an attempt that has ended."""
-        outputs = {"stdout": attempt.stdout, "stderr": attempt.stderr}
-        for stream, output in outputs.items():
-            kept = output.kept if self.live is None else b""
-            yield from self.text(stream, kept, final=True)
-
-
 class DeliveryEvents:
     """Follows one delivery from one of its attempts on."""
 
@@ -145,7 +105,8 @@ class DeliveryEvents:
                 if idle.is_set():
                     return
                 look = min(self._patience(), BEAT - silent)
-                silent = 0.0 if await _any(news, ended, idle, seconds=look) else silent + look
+                something = await wait_for_any(news, ended, idle, seconds=look)
+                silent = 0.0 if something else silent + look
                 if silent >= BEAT:
                     yield None
                     silent = 0.0
@@ -190,13 +151,40 @@ class DeliveryEvents:
         return Event("attempt", {key: told[key] for key in told if key not in names})
 
 
-async def _any(*events: asyncio.Event, seconds: float) -> bool:
-    """Whether one of them is set before so many seconds have passed."""
-    waits = [asyncio.create_task(event.wait(), name="following") for event in events]
-    try:
-        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
-    return bool(done)
+@dataclass(kw_only=True, slots=True)
+class _AttemptProgress:
+    """How much of one attempt has been told."""
+
+    number: int
+    begun: bool = False
+    live: OutputTail | None = None
+    told: int = 0
+    """bytes of `live`"""
+    decoders: dict[str, codecs.IncrementalDecoder] = field(default_factory=dict)
+
+    def pieces(self) -> Iterator[Event]:
+        """What has been written since, and first what was missed."""
+        live = self.live
+        if live is None:
+            return
+        if live.first > self.told:
+            self.decoders.clear()
+            yield Event("gap", {"attempt": self.number, "bytes": live.first - self.told})
+        pieces = list(live.since(self.told))
+        self.told = live.last
+        for piece in pieces:
+            yield from self.text(piece.stream, piece.data)
+
+    def text(self, stream: str, data: bytes, *, final: bool = False) -> Iterator[Event]:
+        """As UTF-8; a character may come in two pieces."""
+        decoder = self.decoders.setdefault(stream, _decoder("replace"))
+        text = decoder.decode(data, final)
+        if text:
+            yield Event(stream, {"attempt": self.number, "text": text})
+
+    def rest(self, attempt: Attempt) -> Iterator[Event]:
+        """What is still to be told of an attempt that has ended."""
+        outputs = {"stdout": attempt.stdout, "stderr": attempt.stderr}
+        for stream, output in outputs.items():
+            kept = output.kept if self.live is None else b""
+            yield from self.text(stream, kept, final=True)

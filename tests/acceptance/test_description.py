@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mediator.model.signatures import sign
-from mediator.web.schemas import description
+from mediator.web.app import description
 from tests.support.mediator import KEY, OPERATOR, Mediator
 
 _INTAKE = "/v1/scripts/{script}/deliveries"

@@ -1,4 +1,8 @@
-"""The page of one delivery, what can be done with it, and its ticket and outputs as files."""
+"""The pages about deliveries: the overview, the list, one delivery, and what can be done with it.
+
+A list comes soon however many deliveries there are: it looks back as far as time allows, and says
+how far that was.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +33,43 @@ from mediator.web.schemas import read_search
 from mediator.web.services import SERVICES, Services
 from mediator.web.sse import DeliveryEvents, stream
 
+EVENTS = (
+    "CREATE",
+    "ADVANCE",
+    "REDO",
+    "RESUBMIT",
+    "REOPEN",
+    "RESOLVE",
+    "CLOSE",
+    "CANCEL",
+    "REJECT",
+    "AUTOMATION_FAILED",
+    "TEST",
+)
+"""Suggested; any other can be typed."""
+_FILTERS = ("script", "event", "state", "ticket", "since", "until")
+BUDGET = 0.7
+"""Seconds after which no further stretch of a list is begun."""
+FIRST_STRETCH = 20_000
+"""Deliveries that are looked at first; then twice as many as long as that is quick."""
+_QUICK = 0.1
+_MARGIN = timedelta(hours=1)
+"""How far the order of times may be off from that of `seq`, by clocks that were set."""
+
+_LATEST = 5
+"""Deliveries that run, and that are dead, on the overview."""
+_ENDED_STATES = (State.SUCCEEDED, State.CANCELLED, State.DEAD)
+_CHART_WIDTH, _CHART_HEIGHT = 720.0, 120.0
+_TIMELINE_WIDTH, _TIMELINE_HEIGHT = 720.0, 16.0
+
 MOST_XML = 64 * 1024
 """Bytes of a ticket that are on its page; a link leads to the whole."""
+MOST_SHOWN = 10
+"""Attempts whose outputs are on the page, the latest ones."""
+MOST_TEXT = 32 * 1024
+"""Characters of a stream that are on the page, the last ones."""
 _LARGEST_READ = 2**20
 """Bytes of a ticket that is looked into for more than was remembered of it."""
-_WIDTH, _HEIGHT = 720.0, 16.0
 _TOLD = {
     "retried": "It is due again now, with all its attempts.",
     "cancelled": "It is cancelled.",
@@ -43,199 +79,14 @@ _FILE = "default-src 'none'; sandbox"
 """Content-Security-Policy of a file: whatever shows it, nothing in it runs."""
 
 
-async def show_delivery(request: web.Request) -> web.Response:
-    """Everything about one delivery."""
-    services, change_token = request.app[SERVICES], await change_token_of(request)
-    delivery = await services.store.find(request.match_info["id"])
-    body = await services.store.body(delivery.id)
-    now = services.clock.now()
-    return await page(
-        request,
-        "delivery",
-        change_token=change_token,
-        delivery=delivery,
-        arguments=[_text(argument) for argument in delivery.arguments],
-        variables={name: _text(value) for name, value in sorted(delivery.variables.items())},
-        ticket=await asyncio.to_thread(_fields, delivery, body),
-        xml=_decoded(body[:MOST_XML]),
-        xml_size=len(body),
-        xml_cut=len(body) > MOST_XML,
-        attempts=shown(delivery, services.live, now=now),
-        rectangles=timeline(
-            delivery.attempts, begin=delivery.received, now=now, width=_WIDTH, height=_HEIGHT
-        ),
-        width=_WIDTH,
-        height=_HEIGHT,
-        told=_TOLD.get(request.query.get("told", ""), ""),
-        known=delivery.script in services.scripts.catalog.scripts,
-    )
-
-
-async def retry(request: web.Request) -> web.Response:
-    """Make it due now, and show it."""
-    _require_operator(request)
-    delivery = await operator_api.retry(request, request[SESSION].holder)
-    return redirect(f"{ROOT}/deliveries/{delivery.id}?told=retried")
-
-
-async def cancel(request: web.Request) -> web.Response:
-    """End it or have it stopped, and show it."""
-    _require_operator(request)
-    delivery = await operator_api.cancel(request, request[SESSION].holder)
-    told = "cancelled" if delivery.state is State.CANCELLED else "stopping"
-    return redirect(f"{ROOT}/deliveries/{delivery.id}?told={told}")
-
-
-async def follow_output(request: web.Request) -> web.StreamResponse:
-    """Server-sent events of its attempts from `attempt` on, as `/v1/deliveries/ID/output` has."""
-    services = request.app[SERVICES]
-    delivery = await services.store.find(request.match_info["id"])
-    first = number_of(request) or 1
-    return await stream(request, DeliveryEvents(services, delivery.id, first=first).events())
-
-
-async def download_ticket(request: web.Request) -> web.Response:
-    """The ticket as it was handed over, byte for byte, as a file."""
-    store = request.app[SERVICES].store
-    delivery = await store.find(request.match_info["id"])
-    body = await store.body(delivery.id)
-    return _file(body, f"ticket-{delivery.id}.xml", "application/xml")
-
-
-async def download_output(request: web.Request) -> web.Response:
-    """What is kept of one stream of one attempt, as a file."""
-    services: Services = request.app[SERVICES]
-    delivery = await services.store.find(request.match_info["id"])
-    number, name = int(request.match_info["number"]), request.match_info["stream"]
-    attempt = attempt_of(delivery, number)
-    if attempt is None:
-        raise NotFound(f"delivery {delivery.id} has no attempt {number}.")
-    written = output_document(delivery, attempt, services.live.find(delivery.id, number))
-    text = written.stdout if name == "stdout" else written.stderr
-    return _file(text.encode(), f"{name}-{number}-{delivery.id}.txt", "text/plain; charset=utf-8")
-
-
-def _require_operator(request: web.Request) -> None:
-    session = request[SESSION]
-    if not session.may_operate:
-        raise Forbidden(
-            f"You are signed in as {session.holder.name}, who may only look;"
-            " this needs a token with the role operator."
-        )
-
-
-def _file(body: bytes, name: str, content_type: str) -> web.Response:
-    return web.Response(
-        body=body,
-        headers={
-            "Content-Type": content_type,
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "Content-Security-Policy": _FILE,
-        },
-    )
-
-
-def _fields(delivery: Delivery, body: bytes) -> Mapping[str, object]:
-    """What is known of the ticket: what was remembered, and more where its XML can be read."""
-    known = {field.name: getattr(delivery.ticket, field.name) for field in fields(TicketFields)}
-    if len(body) <= _LARGEST_READ:
-        try:
-            ticket = read_ticket(body, roots=(ANY, EMPTY))
-        except NotATicket:
-            return known
-        more = ("step_id", "requester_name", "first_step", "comment", "created", "updated")
-        known |= {name: getattr(ticket, name) for name in more}
-    return known
-
-
-def _decoded(body: bytes) -> str:
-    """As UTF-8 unless it says by a mark that it is UTF-16; what is neither is replaced."""
-    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return body.decode("utf-16" if body.startswith(marks) else "utf-8", "replace")
-
-
-def _text(value: str) -> str:
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-# The attempts of one delivery as its page shows them.
-
-MOST_SHOWN = 10
-"""Attempts whose outputs are on the page, the latest ones."""
-MOST_TEXT = 32 * 1024
-"""Characters of a stream that are on the page, the last ones."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StreamView:
-    """What an attempt wrote to one stream."""
-
-    name: str
-    text: str
-    size: int
-    """bytes it wrote"""
-    cut: bool
-    """whether `text` begins in the middle"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttemptView:
-    """One attempt."""
-
-    attempt: Attempt
-    streams: tuple[StreamView, ...]
-    """empty where they are left to a link"""
-    latest: bool
-    length: timedelta
-    """so far, while it runs"""
-
-    @property
-    def word(self) -> str:
-        """How it ended, in a word or two."""
-        outcome = self.attempt.outcome
-        return "running" if outcome is None else outcome.value.replace("_", " ")
-
-
-def shown(delivery: Delivery, live: LiveOutputs, *, now: datetime) -> list[AttemptView]:
-    """Every attempt, the latest first."""
-    latest_first = delivery.attempts[::-1]
-    return [
-        AttemptView(
-            attempt=attempt,
-            streams=_streams(delivery, attempt, live) if position < MOST_SHOWN else (),
-            latest=position == 0,
-            length=(attempt.ended or now) - attempt.started,
-        )
-        for position, attempt in enumerate(latest_first)
-    ]
-
-
-def _streams(delivery: Delivery, attempt: Attempt, live: LiveOutputs) -> tuple[StreamView, ...]:
-    document = output_document(delivery, attempt, live.find(delivery.id, attempt.number))
-    return tuple(
-        StreamView(name=name, text=text[-MOST_TEXT:], size=size, cut=len(text) > MOST_TEXT)
-        for name, text, size in (
-            ("stdout", document.stdout, document.stdout_bytes),
-            ("stderr", document.stderr, document.stderr_bytes),
-        )
-    )
-
-
-# The first page: is it well, what waits, what failed.
-
-WIDTH, HEIGHT = 720.0, 120.0
-_SHOWN = 5
-_STATES = (State.SUCCEEDED, State.CANCELLED, State.DEAD)
-
-
 async def show_overview(request: web.Request) -> web.Response:
     """What somebody wants to know at 3 a.m."""
     services, change_token = request.app[SERVICES], await change_token_of(request)
     backlog, slots, running, dead, problems = await asyncio.gather(
         services.store.backlog(),
         request.app[THROUGHPUT].slots(),
-        services.store.search(Search(state=State.RUNNING, limit=_SHOWN)),
-        services.store.search(Search(state=State.DEAD, limit=_SHOWN)),
+        services.store.search(Search(state=State.RUNNING, limit=_LATEST)),
+        services.store.search(Search(state=State.DEAD, limit=_LATEST)),
         unready(services),
     )
     catalog = services.scripts.catalog
@@ -265,12 +116,12 @@ async def lead_to_overview(request: web.Request) -> web.Response:
 
 def _chart(slots: list[Slot]) -> dict[str, object]:
     columns = [slot.counts for slot in slots]
-    totals = {state: sum(column[state] for column in columns) for state in _STATES}
+    totals = {state: sum(column[state] for column in columns) for state in _ENDED_STATES}
     hours = _by_hour(slots)
     return {
-        "bars": stacked(columns, width=WIDTH, height=HEIGHT, gap=3.0),
-        "width": WIDTH,
-        "height": HEIGHT,
+        "bars": stacked(columns, width=_CHART_WIDTH, height=_CHART_HEIGHT, gap=3.0),
+        "width": _CHART_WIDTH,
+        "height": _CHART_HEIGHT,
         "most": max((column.total() for column in columns), default=0),
         "minutes": STEP // timedelta(minutes=1),
         "hours": STEP * STEPS // timedelta(hours=1),
@@ -278,7 +129,7 @@ def _chart(slots: list[Slot]) -> dict[str, object]:
         "middle": slots[STEPS // 2].begin,
         "totals": totals,
         "total": sum(totals.values()),
-        "states": _STATES,
+        "states": _ENDED_STATES,
         "rows": [row for row in hours if row.counts.total()],
     }
 
@@ -287,25 +138,6 @@ def _by_hour(slots: list[Slot]) -> list[Slot]:
     """Two slots in one, for the table; the latest first."""
     pairs = zip(slots[::2], slots[1::2], strict=True)
     return [Slot(begin=a.begin, counts=a.counts + b.counts) for a, b in pairs][::-1]
-
-
-# The list of deliveries, and its filters.
-
-_FILTERS = ("script", "event", "state", "ticket", "since", "until")
-EVENTS = (
-    "CREATE",
-    "ADVANCE",
-    "REDO",
-    "RESUBMIT",
-    "REOPEN",
-    "RESOLVE",
-    "CLOSE",
-    "CANCEL",
-    "REJECT",
-    "AUTOMATION_FAILED",
-    "TEST",
-)
-"""Suggested; any other can be typed."""
 
 
 async def show_deliveries(request: web.Request) -> web.Response:
@@ -342,16 +174,6 @@ async def show_deliveries(request: web.Request) -> web.Response:
 def _link(parameters: Mapping[str, str]) -> str:
     query = urlencode({key: value for key, value in parameters.items() if value})
     return f"{ROOT}/deliveries?{query}" if query else f"{ROOT}/deliveries"
-
-
-# Looking through deliveries so that a page comes soon, however many there are.
-
-BUDGET = 0.7
-"""Seconds after which no further stretch is begun."""
-FIRST_STRETCH = 20_000
-"""Deliveries that are looked at first; then twice as many as long as that is quick."""
-_QUICK = 0.1
-_MARGIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -402,3 +224,177 @@ async def _ends(store: DeliveryStore, wanted: Search) -> tuple[int, int]:
 async def _time_at(store: DeliveryStore, seq: int) -> datetime | None:
     found = await store.search(Search(limit=1, after=seq + 1))
     return found[0].received if found else None
+
+
+async def show_delivery(request: web.Request) -> web.Response:
+    """Everything about one delivery."""
+    services, change_token = request.app[SERVICES], await change_token_of(request)
+    delivery = await services.store.find(request.match_info["id"])
+    body = await services.store.body(delivery.id)
+    now = services.clock.now()
+    return await page(
+        request,
+        "delivery",
+        change_token=change_token,
+        delivery=delivery,
+        arguments=[_text(argument) for argument in delivery.arguments],
+        variables={name: _text(value) for name, value in sorted(delivery.variables.items())},
+        ticket=await asyncio.to_thread(_fields, delivery, body),
+        xml=_decoded(body[:MOST_XML]),
+        xml_size=len(body),
+        xml_cut=len(body) > MOST_XML,
+        attempts=attempt_views(delivery, services.live, now=now),
+        rectangles=timeline(
+            delivery.attempts,
+            begin=delivery.received,
+            now=now,
+            width=_TIMELINE_WIDTH,
+            height=_TIMELINE_HEIGHT,
+        ),
+        width=_TIMELINE_WIDTH,
+        height=_TIMELINE_HEIGHT,
+        told=_TOLD.get(request.query.get("told", ""), ""),
+        known=delivery.script in services.scripts.catalog.scripts,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamView:
+    """What an attempt wrote to one stream."""
+
+    name: str
+    text: str
+    size: int
+    """bytes it wrote"""
+    cut: bool
+    """whether `text` begins in the middle"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptView:
+    """One attempt."""
+
+    attempt: Attempt
+    streams: tuple[StreamView, ...]
+    """empty where they are left to a link"""
+    latest: bool
+    length: timedelta
+    """so far, while it runs"""
+
+    @property
+    def word(self) -> str:
+        """How it ended, in a word or two."""
+        outcome = self.attempt.outcome
+        return "running" if outcome is None else outcome.value.replace("_", " ")
+
+
+def attempt_views(delivery: Delivery, live: LiveOutputs, *, now: datetime) -> list[AttemptView]:
+    """Every attempt, the latest first."""
+    latest_first = delivery.attempts[::-1]
+    return [
+        AttemptView(
+            attempt=attempt,
+            streams=_streams(delivery, attempt, live) if position < MOST_SHOWN else (),
+            latest=position == 0,
+            length=(attempt.ended or now) - attempt.started,
+        )
+        for position, attempt in enumerate(latest_first)
+    ]
+
+
+def _streams(delivery: Delivery, attempt: Attempt, live: LiveOutputs) -> tuple[StreamView, ...]:
+    document = output_document(delivery, attempt, live.find(delivery.id, attempt.number))
+    return tuple(
+        StreamView(name=name, text=text[-MOST_TEXT:], size=size, cut=len(text) > MOST_TEXT)
+        for name, text, size in (
+            ("stdout", document.stdout, document.stdout_bytes),
+            ("stderr", document.stderr, document.stderr_bytes),
+        )
+    )
+
+
+def _fields(delivery: Delivery, body: bytes) -> Mapping[str, object]:
+    """What is known of the ticket: what was remembered, and more where its XML can be read."""
+    known = {field.name: getattr(delivery.ticket, field.name) for field in fields(TicketFields)}
+    if len(body) <= _LARGEST_READ:
+        try:
+            ticket = read_ticket(body, roots=(ANY, EMPTY))
+        except NotATicket:
+            return known
+        more = ("step_id", "requester_name", "first_step", "comment", "created", "updated")
+        known |= {name: getattr(ticket, name) for name in more}
+    return known
+
+
+def _decoded(body: bytes) -> str:
+    """As UTF-8 unless it says by a mark that it is UTF-16; what is neither is replaced."""
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return body.decode("utf-16" if body.startswith(marks) else "utf-8", "replace")
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+async def retry(request: web.Request) -> web.Response:
+    """Make it due now, and show it."""
+    _require_operator(request)
+    delivery = await operator_api.retry(request, request[SESSION].holder)
+    return redirect(f"{ROOT}/deliveries/{delivery.id}?told=retried")
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """End it or have it stopped, and show it."""
+    _require_operator(request)
+    delivery = await operator_api.cancel(request, request[SESSION].holder)
+    told = "cancelled" if delivery.state is State.CANCELLED else "stopping"
+    return redirect(f"{ROOT}/deliveries/{delivery.id}?told={told}")
+
+
+def _require_operator(request: web.Request) -> None:
+    session = request[SESSION]
+    if not session.may_operate:
+        raise Forbidden(
+            f"You are signed in as {session.holder.name}, who may only look;"
+            " this needs a token with the role operator."
+        )
+
+
+async def follow_output(request: web.Request) -> web.StreamResponse:
+    """Server-sent events of its attempts from `attempt` on, as `/v1/deliveries/ID/output` has."""
+    services = request.app[SERVICES]
+    delivery = await services.store.find(request.match_info["id"])
+    first = number_of(request) or 1
+    return await stream(request, DeliveryEvents(services, delivery.id, first=first).events())
+
+
+async def download_ticket(request: web.Request) -> web.Response:
+    """The ticket as it was handed over, byte for byte, as a file."""
+    store = request.app[SERVICES].store
+    delivery = await store.find(request.match_info["id"])
+    body = await store.body(delivery.id)
+    return _file(body, f"ticket-{delivery.id}.xml", "application/xml")
+
+
+async def download_output(request: web.Request) -> web.Response:
+    """What is kept of one stream of one attempt, as a file."""
+    services: Services = request.app[SERVICES]
+    delivery = await services.store.find(request.match_info["id"])
+    number, name = int(request.match_info["number"]), request.match_info["stream"]
+    attempt = attempt_of(delivery, number)
+    if attempt is None:
+        raise NotFound(f"delivery {delivery.id} has no attempt {number}.")
+    written = output_document(delivery, attempt, services.live.find(delivery.id, number))
+    text = written.stdout if name == "stdout" else written.stderr
+    return _file(text.encode(), f"{name}-{number}-{delivery.id}.txt", "text/plain; charset=utf-8")
+
+
+def _file(body: bytes, name: str, content_type: str) -> web.Response:
+    return web.Response(
+        body=body,
+        headers={
+            "Content-Type": content_type,
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Security-Policy": _FILE,
+        },
+    )

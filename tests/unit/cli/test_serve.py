@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from mediator.cli.serve import announce, logs_as_json
+from mediator.cli.logs import logs_as_json
+from mediator.cli.serve import announce
 from mediator.settings.schema import LogFormat
 
 FIELDS = {"url": "http://127.0.0.1:8080", "pid": 7, "scripts": 2}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from mediator.cli.main import app
-from mediator.web.schemas import description
+from mediator.web.app import description
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 

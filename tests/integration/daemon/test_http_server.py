@@ -87,6 +87,23 @@ async def test_an_address_of_version_6_is_written_as_urls_want_it() -> None:
     await listener.close()
 
 
+async def test_who_was_accepted_may_still_ask_at_the_end() -> None:
+    listener = Listener(app=application(), host="127.0.0.1", port=0, key="http.port")
+    url = await listener.open()
+    request = head("GET", "/", [])
+    reader, writer = await connect(url)
+    writer.write(request[:5])
+    # Whoever came later has been answered, so the first one has been accepted.
+    assert (await exchange(url, request)).status == 200
+    closing = asyncio.create_task(listener.close())
+    writer.write(request[5:])
+    assert (await read_answer(reader)).status == 200
+    writer.close()
+    await closing
+    with pytest.raises(ConnectionRefusedError):
+        await connect(url)
+
+
 async def test_a_body_that_still_comes_is_waited_for_at_the_end(url: str) -> None:
     listener = Listener(app=application(), host="127.0.0.1", port=0, key="http.port")
     url = await listener.open()

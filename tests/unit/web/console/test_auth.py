@@ -1,4 +1,4 @@
-"""A cookie holds for who signed in, until its time is over, and for nobody else."""
+"""Who is let in by what cookie, which forms are taken, and that guessing is slowed down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ import pytest
 
 from mediator.settings.schema import Role
 from mediator.settings.secrets import Secret
-from mediator.web.console.auth import LIFE, begin, may_sign_in, unsealed
+from mediator.web.console.auth import (
+    LIFE,
+    MOST,
+    WINDOW,
+    Throttle,
+    begin,
+    by_https,
+    may_sign_in,
+    same_origin,
+    unsealed,
+)
 from mediator.web.services import Holder
 
 NOW = datetime(2026, 2, 28, 9, 30, 0, 5, tzinfo=UTC)
@@ -106,3 +116,93 @@ def test_neither_shows_the_secret() -> None:
 
 def test_who_only_hands_over_may_not_sign_in() -> None:
     assert [may_sign_in(holder) for holder in HOLDERS] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("headers", "ours"),
+    [
+        pytest.param({"Sec-Fetch-Site": "same-origin"}, True, id="the browser says so"),
+        pytest.param({"Sec-Fetch-Site": "same-site"}, False, id="a neighbour"),
+        pytest.param({"Sec-Fetch-Site": "cross-site"}, False, id="a stranger"),
+        pytest.param({"Sec-Fetch-Site": "none"}, False, id="typed"),
+        pytest.param(
+            {"Sec-Fetch-Site": "cross-site", "Origin": "http://a", "Host": "a"},
+            False,
+            id="the browser knows better than the Host",
+        ),
+        pytest.param({"Origin": "http://a:8080", "Host": "a:8080"}, True, id="same host and port"),
+        pytest.param({"Origin": "http://a", "Host": "a"}, True, id="the usual port"),
+        pytest.param({"Origin": "http://a", "Host": "a:80"}, True, id="the usual port spelt out"),
+        pytest.param({"Origin": "http://[::1]:80", "Host": "[::1]"}, True, id="IPv6"),
+        pytest.param({"Origin": "http://A.example", "Host": "a.example"}, True, id="capitals"),
+        pytest.param({"Origin": "http://a:1", "Host": "a:2"}, False, id="another port"),
+        pytest.param({"Origin": "http://b", "Host": "a"}, False, id="another host"),
+        pytest.param({"Origin": "http://a.b", "Host": "a"}, False, id="a longer name"),
+        pytest.param({"Origin": "null", "Host": "a"}, False, id="a sandbox"),
+        pytest.param({"Origin": "null", "Host": ""}, False, id="a sandbox and no host"),
+        pytest.param({"Origin": "http://[", "Host": "a"}, False, id="rubbish"),
+        pytest.param({"Origin": "http://a", "Host": "["}, False, id="a host of rubbish"),
+        pytest.param({"Host": "a"}, False, id="no browser"),
+        pytest.param({}, False, id="nothing"),
+    ],
+)
+def test_where_a_form_comes_from(headers: dict[str, str], ours: bool) -> None:
+    assert same_origin(headers) is ours
+
+
+@pytest.mark.parametrize(
+    ("header", "secure", "https"),
+    [
+        pytest.param(None, True, True, id="the mediator's own TLS"),
+        pytest.param(None, False, False, id="plain"),
+        pytest.param("https", False, True, id="a proxy's"),
+        pytest.param("https, http", False, True, id="two proxies"),
+        pytest.param("http", False, False, id="a plain proxy"),
+    ],
+)
+def test_whether_the_browser_speaks_https(
+    header: str | None,
+    secure: bool,
+    https: bool,
+) -> None:
+    headers = {} if header is None else {"X-Forwarded-Proto": header}
+    assert by_https(headers, secure=secure) is https
+
+
+def fail(throttle: Throttle, address: str, *, times: int = MOST) -> None:
+    for _ in range(times):
+        throttle.failed(address, now=NOW)
+
+
+def test_some_mistakes_cost_nothing() -> None:
+    throttle = Throttle()
+    fail(throttle, "a", times=MOST - 1)
+    assert throttle.wait("a", now=NOW) == 0
+
+
+def test_many_shut_one_address_out_for_a_while() -> None:
+    throttle = Throttle()
+    fail(throttle, "a")
+    assert 0 < throttle.wait("a", now=NOW + SECOND) <= WINDOW.total_seconds()
+    assert throttle.wait("b", now=NOW + SECOND) == 0
+    assert throttle.wait("a", now=NOW + WINDOW) == 0
+
+
+def test_the_count_begins_anew_after_a_while() -> None:
+    throttle = Throttle()
+    fail(throttle, "a")
+    throttle.failed("a", now=NOW + WINDOW)
+    assert throttle.wait("a", now=NOW + WINDOW) == 0
+
+
+def test_a_clock_that_is_set_back_shuts_nobody_out() -> None:
+    throttle = Throttle()
+    fail(throttle, "a")
+    assert throttle.wait("a", now=NOW - timedelta(days=1)) == 0
+
+
+def test_its_memory_is_bounded() -> None:
+    throttle = Throttle()
+    for number in range(5000):
+        throttle.failed(f"address-{number}", now=NOW)
+    assert len(throttle) == 1000

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from mediator.dispatch.slots import Slots
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.delivery import Census
@@ -19,10 +20,9 @@ from mediator.model.signatures import Key, Verifier
 from mediator.settings.schema import Store
 from mediator.storage.memory import MemoryStore
 from mediator.web.app import make_health
-from mediator.web.backpressure import Bounds
-from mediator.web.middleware import problems
+from mediator.web.backpressure import Backpressure
+from mediator.web.middleware import handing_over, problems
 from mediator.web.services import SERVICES, Services
-from mediator.web.signed_request import timed
 from tests.support.store import FaultyStore, new
 from tests.unit.dispatch.support import Clock, Scripts, script
 
@@ -89,7 +89,8 @@ async def site() -> AsyncIterator[Site]:
         clock=clock,
         body_limit=100,
         deduplicate=timedelta(0),
-        bounds=Bounds(store, Store(), clock),
+        backpressure=Backpressure(store, Store(), clock),
+        slots=Slots(trigger=1, interactive=1),
         checks={"store": writable},
     )
     runner = web.AppRunner(make_health(services))
@@ -147,7 +148,7 @@ async def test_a_hand_over_that_meets_a_fault_of_the_mediator_is_counted(site: S
 
     app = web.Application(middlewares=[problems])
     app[SERVICES] = site.services
-    app.router.add_post("/crash", timed(crash))
+    app.router.add_post("/crash", handing_over(crash))
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

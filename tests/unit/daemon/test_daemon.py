@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from mediator.daemon.lag import watch_lag
+from mediator.daemon.daemon import watch_lag
 
 HELD = 0.2
 """Seconds that something keeps the loop from everything else."""

@@ -1,11 +1,17 @@
-"""What the store has counted is shown by script, and by nothing that could grow without end."""
+"""What is counted of deliveries is shown by closed sets, by nothing that could grow without end."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from mediator.errors import MediatorError
 from mediator.metrics import Metrics
-from mediator.model.delivery import Census, State, Waiting
+from mediator.metrics.deliveries import REFUSALS, code_class
+from mediator.model.delivery import Census, Ended, Outcome, State, Waiting
+from mediator.model.policy import StatedPolicy, resolve
+from mediator.settings.schema import Settings
 
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
 
@@ -76,3 +82,29 @@ def test_all_states_are_there_whatever_the_store_holds() -> None:
     metrics = metrics_of()
     metrics.backlog.show(census(), now=NOW)
     assert shown(metrics, "mediator_deliveries") == {(str(state),): 0 for state in State}
+
+
+@pytest.mark.parametrize(
+    ("code", "give_up_on", "word"),
+    [
+        (0, [64], "0"),
+        (75, [64], "75"),
+        (75, [75], "give_up"),
+        (64, [64], "give_up"),
+        (1, [64], "other"),
+        (None, [64], "none"),
+    ],
+)
+def test_an_exit_code_is_known_by_what_it_means(
+    code: int | None, give_up_on: list[int], word: str
+) -> None:
+    policy = resolve(
+        Settings().policy_defaults, StatedPolicy.model_validate({"give_up_on": give_up_on})
+    )
+    assert code_class(Ended(outcome=Outcome.FAILED, exit_code=code), policy) == word
+
+
+def test_every_error_that_a_hand_over_can_meet_has_a_word_of_its_own() -> None:
+    words = [error.word for error in REFUSALS]
+    assert len(words) == len(set(words))
+    assert MediatorError.word not in words
