@@ -239,7 +239,7 @@ def directory_warnings(
 
 
 def settings_warnings(settings: Settings, scripts: Mapping[str, Script]) -> Iterator[str]:
-    """A sentence for each place of the settings that names no script, or an unfit one."""
+    """A sentence for each place of the settings that names no script, or one of a wrong kind."""
     known = list(scripts)
     for name in settings.policies:
         yield from _unknown_script("policies", name, known)

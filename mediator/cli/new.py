@@ -110,7 +110,7 @@ def new(
 
 
 def language_of(name: str, wanted: Language | None) -> tuple[str, Language]:
-    """The file name with its suffix, and the language. Raises `Failure` for an unfit name."""
+    """The file name with its suffix, and the language. Raises `Failure` for what is no name."""
     if not name.isprintable() or "/" in name or name.startswith((".", "-")) or len(name) > _LONGEST:
         raise _misnamed(
             f"{name!r} is no name for a script: say it without directory, such as decide."

@@ -32,10 +32,12 @@ _AWAY = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.BAD_GATEWAY,
         HTTPStatus.SERVICE_UNAVAILABLE,
-        HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-"""Codes of a server that did not look at the request: what it told before still stands."""
+"""Codes of a server that did not look at the request: what it told before still stands.
+
+Not 504: by that it says that it does not know a version yet, as after a restore of its store.
+"""
 
 
 class OnList(Protocol):
@@ -130,6 +132,7 @@ class Reflector:
     def _take(self, event: Manifest) -> None:
         kind, item = event["type"], event["object"]
         if kind == "ERROR":  # whatever it is, the way on is unknown from here
+            self._version = ""
             said = f"the watch failed: {item.get('message', '')[:300]}"
             raise KubernetesError(said, code=item.get("code", HTTPStatus.GONE))
         self._version = item["metadata"]["resourceVersion"]

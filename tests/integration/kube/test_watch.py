@@ -27,6 +27,7 @@ from tests.support.conditions import eventually
 
 BOOKMARK = ("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
 EXPIRED = ("ERROR", {"kind": "Status", "code": 410, "message": "too old"})
+AHEAD = ("ERROR", {"kind": "Status", "code": 504, "message": "Too large resource version"})
 
 
 class Heard:
@@ -115,6 +116,18 @@ async def told(script: Script, directory: Path) -> list[str]:
             ],
             ["=a", "=a,b", "="],
             id="where the watch is refused a list tells all the same",
+        ),
+        pytest.param(
+            [
+                listed(5, "a"),
+                watched(5, AHEAD),
+                listed(4, "b"),
+                refused(504),
+                listed(4),
+                watched(4),
+            ],
+            ["=a", "=b", "="],
+            id="a version that the server does not know yet means to list again too",
         ),
         pytest.param(
             [listed(5, "a", more="x"), refused(410), listed(6, "a", "b"), watched(6)],
