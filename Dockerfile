@@ -1,5 +1,5 @@
 # The mediator as an image. Targets: `mediator`, the default, with SQLite as its store, and `full`, which brings the extras
-# kubernetes, postgresql and tracing besides. docs/deploy/image.md says how to build, check and run it.
+# kubernetes, postgresql and tracing besides. docs/how-to/image.md says how to build, check and run it.
 
 # For a build that can be repeated, name it by its digest: --build-arg BASE=docker.io/library/python:3.13-slim-bookworm@sha256:...
 ARG BASE=docker.io/library/python:3.13-slim-bookworm

@@ -13,22 +13,36 @@ fail() { # text...
     exit 1
 }
 
-need_commands() { # command=debian-package...: there, or installed where that is possible
+need_commands() { # command=debian-package...: there, or installed where that is possible; for command see is_there
     local pair missing=() packages=()
     for pair in "$@"; do
-        type -P "${pair%%=*}" >/dev/null && continue
+        ! is_there "${pair%%=*}" || continue
         missing+=("${pair%%=*}")
-        packages+=("${pair#*=}")
+        [[ " ${packages[*]} " == *" ${pair#*=} "* ]] || packages+=("${pair#*=}")
     done
     ((${#missing[@]})) || return 0
     install_packages "${packages[@]}" || fail "this needs ${missing[*]}: install the packages ${packages[*]}"
+}
+
+is_there() { # command: a name on PATH, the pattern of a path, or several of these with | between them
+    local one choice
+    IFS='|' read -r -a choice <<<"$1"
+    for one in "${choice[@]}"; do
+        if [[ $one == */* ]]; then
+            ! compgen -G "$one" >/dev/null || return 0
+        else
+            ! type -P "$one" >/dev/null || return 0
+        fi
+    done
+    return 1
 }
 
 install_packages() { # package...: by apt-get; false where only somebody else can do it
     local log
     ((EUID == 0)) && type -P apt-get >/dev/null || return
     note "installing $* with apt-get"
-    log=$({ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@"; } 2>&1 </dev/null) || {
+    # Without what packages only recommend, which can be a compiler: what is needed is asked for.
+    log=$({ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } 2>&1 </dev/null) || {
         printf '%s\n' "$log" >&2
         return 1
     }

@@ -5,6 +5,7 @@
 set -uo pipefail
 shopt -s inherit_errexit
 
+unset -v CDPATH
 root=$(cd -- "${BASH_SOURCE[0]%/*}/.." && pwd) || exit
 # shellcheck source=deploy/environment.bash
 source "$root/deploy/environment.bash" || exit
@@ -54,7 +55,7 @@ read_arguments() { # arguments... -> task, extras, strict
 
 need_host() {
     ((EUID == 0)) || fail "this changes the system, so it needs root: run it by sudo"
-    [[ -d /run/systemd/system ]] || fail "systemd does not run here; docs/deploy/README.md says what else there is"
+    [[ -d /run/systemd/system ]] || fail "systemd does not run here; docs/how-to/deploy.md says what else there is"
     exec {lock}>/run/lock/mediator-install || fail "/run/lock cannot be written"
     flock --nonblock "$lock" || fail "another run of install.sh is at work; wait for its end"
 }

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mediator.metrics import Metrics
-from mediator.metrics.keeper import Keeper
+from mediator.metrics.keeper import KeeperMetrics
 from mediator.metrics.labels import Snapshot
 from mediator.model.durations import format_duration
 from mediator.model.policy import ANSWERS, ROOTS, Kind, Policy, StatedPolicy, resolve
@@ -41,7 +41,7 @@ def documents() -> dict[Path, str]:
         "kinds": table(("kind", "accepted root elements", "answer it must print"), kind_rows()),
         "metrics": table(("metric", "type", "labels", "meaning"), metric_rows()),
     }
-    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
     marked = {page: page.read_text(encoding="utf-8") for page in pages}
     return {page: filled(text, parts) for page, text in marked.items() if ": begin -->" in text}
 
@@ -97,7 +97,7 @@ def kind_rows() -> Iterator[tuple[str, ...]]:
 
 def metric_rows() -> Iterator[tuple[str, ...]]:
     """A row for each metric of the daemon and of the keeper, by the name that Prometheus knows."""
-    shown = dict([*_shown(Metrics().registry), *_shown(Keeper().registry)])
+    shown = dict([*_shown(Metrics().registry), *_shown(KeeperMetrics().registry)])
     yield from (shown[name] for name in sorted(shown))
 
 

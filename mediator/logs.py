@@ -1,8 +1,8 @@
 """Logs on standard error: a constant message and fields, JSON where no person watches.
 
 Ticket bodies and secrets are never logged, and what scripts print only where `log.script_output`
-wants it. docs/logs.md lists every message. What strangers sent may be in a field: it is cut at
-`LONGEST`, and does nothing to a terminal.
+wants it. docs/reference/logs.md lists every message. What strangers sent may be in a field: it is
+cut at `LONGEST`, and does nothing to a terminal.
 """
 
 from __future__ import annotations

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import signals
 from tests.support.postgresql import Postgresql, running
+
+signals.restore()
 
 _HERE = Path(__file__).parent
 _FOLDERS = (
     *("unit", "integration", "acceptance", "faults", "deploy", "helm", "image", "cluster"),
-    *("systemd", "compose", "benchmarks"),
+    *("systemd", "compose", "fresh", "benchmarks"),
 )
 
 

@@ -1,6 +1,6 @@
-"""Takes the pictures of docs/console.md: every page of the console, by day, by night, on a phone.
+"""Takes the pictures of docs/reference/console.md: each page by day, by night, on a phone.
 
-    python -m tests.screenshots [--into docs/console] [page...]
+    python -m tests.screenshots [--into docs/reference/console] [page...]
 
 Starts a mediator of its own with sample scripts, hands sample tickets over to it, and looks at it
 with Debian's Chromium. Needs `chromium` and, for small files, `pngquant`.
@@ -25,7 +25,7 @@ from playwright.async_api import Browser, Page
 from tests.support.browser import chromium, sign_in
 from tests.support.mediator import REPOSITORY, Client, Handover, Mediator
 
-DIRECTORY = REPOSITORY / "docs" / "console"
+DIRECTORY = REPOSITORY / "docs" / "reference" / "console"
 SETTINGS: Mapping[str, Any] = {
     "dispatch": {"retry": {"attempts": 3, "first": "200ms", "longest": "300ms"}},
 }

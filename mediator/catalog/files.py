@@ -1,4 +1,9 @@
-"""Reading a file of the scripts directory, if it is one that may be trusted to run."""
+"""Files of the scripts directory: which there are, whether one has changed, and what one holds.
+
+Reading refuses what may not be trusted to run, and what is still being written: a script is taken
+when it has been left alone for a moment (debounce), no program has it open for writing, and it
+stayed the same file while it was read.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +21,26 @@ from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
-from mediator.catalog.metadata import BeingWritten, Unfit
 from mediator.errors import SettingsError
 
-# Whether a file is still the one that was read, told without reading it.
+READ_AT_MOST = 2**20
+"""Bytes read of a file: the metadata of a script is looked for in these."""
+QUIET = 0.3
+"""Seconds without a change after which a file is taken as whole."""
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class InvalidScript(Exception):
+    """Why a file cannot be run, as a whole sentence that ends in a full stop."""
+
+
+class BeingWritten(InvalidScript):
+    """The file changed while it was read, or a program has it open for writing."""
 
 
 class Fingerprint(NamedTuple):
@@ -45,20 +66,20 @@ def fingerprint(path: Path) -> Fingerprint:
     """Of what `path` leads to now, of a link that leads nowhere itself, or else `MISSING`."""
     for look in (path.stat, path.lstat):
         try:
-            return of(look())
+            return fingerprint_of(look())
         except OSError:
             continue
     return MISSING
 
 
-def of(status: os.stat_result) -> Fingerprint:
+def fingerprint_of(status: os.stat_result) -> Fingerprint:
     """From what stat(2) says."""
     return Fingerprint(
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
     )
 
 
-def listing(directory: Path) -> Mapping[str, Fingerprint]:
+def list_files(directory: Path) -> Mapping[str, Fingerprint]:
     """Every name in the directory that leads not to a directory, in alphabetical order.
 
     Raises `SettingsError` when the directory cannot be listed.
@@ -81,24 +102,14 @@ def _of_entry(entry: os.DirEntry[str]) -> Fingerprint | None:
         status = entry.stat()
     except OSError:
         return _of_link(entry)
-    return None if stat.S_ISDIR(status.st_mode) else of(status)
+    return None if stat.S_ISDIR(status.st_mode) else fingerprint_of(status)
 
 
 def _of_link(entry: os.DirEntry[str]) -> Fingerprint | None:
     try:
-        return of(entry.stat(follow_symlinks=False))
+        return fingerprint_of(entry.stat(follow_symlinks=False))
     except OSError:  # it is gone again
         return None
-
-
-READ_AT_MOST = 2**20
-"""Bytes read of a file: the metadata of a script is looked for in these."""
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,18 +130,20 @@ class FileHead:
 def read_head(path: Path, directory: Path) -> FileHead:
     """Read the beginning of a file. `directory` is the scripts directory, resolved.
 
-    Raises `Unfit` for what is not a file, what leaves the directory and what cannot be read,
-    `BeingWritten` for what changes meanwhile.
+    Raises `InvalidScript` for what is not a file, what leaves the directory and what cannot be
+    read, `BeingWritten` for what changes meanwhile.
     """
     mode = _mode(path)
     target = path.resolve()
     # Links inside are how Kubernetes mounts a ConfigMap: notify.py -> ..data/notify.py.
     if not target.is_relative_to(directory):
-        raise Unfit(f"it is a symbolic link that leaves the scripts directory, to {target}.")
+        raise InvalidScript(
+            f"it is a symbolic link that leaves the scripts directory, to {target}."
+        )
     if not stat.S_ISREG(mode):
-        raise Unfit(f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file.")
+        raise InvalidScript(f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file.")
     with _opened(path) as file:
-        state = of(os.fstat(file.fileno()))
+        state = fingerprint_of(os.fstat(file.fileno()))
         data = file.read(READ_AT_MOST)
         _refuse_changed(file, state)
     return FileHead(data=data, mode=mode, state=state)
@@ -156,50 +169,56 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
         with path.open("rb") as file:
             yield file
     except PermissionError as error:
-        raise Unfit("the mediator's user may not read it; run chmod a+r on it.") from error
+        raise InvalidScript("the mediator's user may not read it; run chmod a+r on it.") from error
     except OSError as error:
-        raise Unfit(f"it cannot be read ({error.strerror}).") from error
+        raise InvalidScript(f"it cannot be read ({error.strerror}).") from error
 
 
 def _refuse_changed(file: BufferedReader, state: Fingerprint) -> None:
-    if of(os.fstat(file.fileno())) != state:
+    if fingerprint_of(os.fstat(file.fileno())) != state:
         raise BeingWritten("it is being written.")
 
 
-def refuse_writable_by_all(head: FileHead) -> None:
-    """Raise `Unfit` for a file that decides what the mediator runs and that anybody can change."""
-    if head.mode & stat.S_IWOTH:
-        raise Unfit("every user of this machine may write to it; run chmod o-w on it.")
-
-
-def refuse_not_executable(path: Path, head: FileHead) -> None:
-    """Raise `Unfit` for a file that the mediator's user cannot execute."""
-    if not head.runnable:
-        raise Unfit("it is not executable; run chmod +x on it.")
-    if not os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise Unfit(
-            "the mediator's user may not execute it; run chmod a+x on it, "
-            "and see that its file system is not mounted with noexec."
-        )
+def has_writer(descriptor: int) -> bool:
+    """Whether the file behind a read-only descriptor is open for writing; False if unknown."""
+    try:
+        # Who opens the file while the lease is held has a signal sent to this process; the usual
+        # one would end it, this one is ignored by default.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def _mode(path: Path) -> int:
     try:
         return path.stat().st_mode
     except FileNotFoundError as error:
-        raise Unfit("it is a symbolic link to a file that does not exist.") from error
+        raise InvalidScript("it is a symbolic link to a file that does not exist.") from error
     except OSError as error:
-        raise Unfit(f"it cannot be looked at ({error.strerror}).") from error
+        raise InvalidScript(f"it cannot be looked at ({error.strerror}).") from error
 
 
-# Which files have been left alone long enough to be read.
+def refuse_writable_by_all(head: FileHead) -> None:
+    """Raise `InvalidScript` for a file that anybody can change, and that decides what is run."""
+    if head.mode & stat.S_IWOTH:
+        raise InvalidScript("every user of this machine may write to it; run chmod o-w on it.")
 
 
-QUIET = 0.3
-"""Seconds without a change after which a file is taken as whole."""
+def refuse_not_executable(path: Path, head: FileHead) -> None:
+    """Raise `InvalidScript` for a file that the mediator's user cannot execute."""
+    if not head.runnable:
+        raise InvalidScript("it is not executable; run chmod +x on it.")
+    if not os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise InvalidScript(
+            "the mediator's user may not execute it; run chmod a+x on it, "
+            "and see that its file system is not mounted with noexec."
+        )
 
 
-class Settling:
+class Debounce:
     """Remembers since when each file has been as it is."""
 
     def __init__(
@@ -214,7 +233,7 @@ class Settling:
         self._wall = wall
         self._seen: dict[str, tuple[Fingerprint, float]] | None = None
 
-    def look(self, files: Mapping[str, Fingerprint]) -> frozenset[str]:
+    def recent(self, files: Mapping[str, Fingerprint]) -> frozenset[str]:
         """The names of the files, there or not, whose last change is too recent."""
         now = self._monotonic()
         before = self._seen
@@ -242,19 +261,3 @@ class Settling:
             return now - max(0.0, age)
         known = before.get(name)
         return known[1] if known is not None and known[0] == state else now
-
-
-# Whether some program still has a file open for writing.
-
-
-def has_writer(descriptor: int) -> bool:
-    """Whether the file behind a read-only descriptor is open for writing; False if unknown."""
-    try:
-        # Who opens the file while the lease is held has a signal sent to this process; the usual
-        # one would end it, this one is ignored by default.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except OSError as error:
-        return error.errno == errno.EAGAIN
-    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from mediator.catalog.files import MISSING, Settling, listing
-from mediator.catalog.interpreter import PythonLine, python_line, refuse_no_interpreter
-from mediator.catalog.metadata import BeingWritten, Need, Unfit, in_an_environment, version_in
+from mediator.catalog.files import MISSING, BeingWritten, Debounce, list_files
+from mediator.catalog.interpreter import InterpreterResolver, ResolvedInterpreter
 from mediator.catalog.script import Catalog, EnvironmentState, Script
-from mediator.catalog.script_file import SIDECAR, Files, Reading, read_script
+from mediator.catalog.script_file import SIDECAR, ScriptFile, ScriptsListing, read_script
 from mediator.model.policy import RunnerName
 from mediator.settings.explain import nearest
 from mediator.settings.schema import Settings
@@ -22,7 +19,6 @@ from mediator.settings.schema import Settings
 _BEING_WRITTEN = (
     "a new version of it is being written; deliveries wait until it has not changed for a moment."
 )
-
 _SLOW = (
     "it answers while SecureChange waits, and its runner is kubernetes: a Job takes seconds to "
     "start, and all of them are part of the wait."
@@ -50,102 +46,103 @@ class ScriptsDirectory:
         A broken script is in the catalog with its problem and stops no other. Raises
         `SettingsError` only when the directory itself cannot be listed.
         """
-        return Reader(self, Settling(quiet=0)).look().catalog
+        return ScriptLoader(self, Debounce(quiet=0)).scan().catalog
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
-    """What one look at the directory has found."""
+class ScanResult:
+    """What one scan of the directory has found."""
 
     catalog: Catalog
     """without environments: a script that needs one looks as if it had it"""
-    unsettled: bool = False
-    """something is being written: look again after `QUIET`"""
+    incomplete: bool = False
+    """something is being written: scan again after `QUIET`"""
     read: frozenset[str] = frozenset()
     """the files that were read or have gone, because they were not as before"""
 
 
-class Reader:
-    """Looks at the directory as often as it is asked, and reads what has changed since.
+class ScriptLoader:
+    """Scans the directory as often as it is asked, and reads what has changed since.
 
-    A look does file I/O: call it in a thread, one at a time.
+    A scan does file I/O: call it in a thread, one at a time.
     """
 
-    def __init__(self, where: ScriptsDirectory, settling: Settling | None = None) -> None:
+    def __init__(self, where: ScriptsDirectory, debounce: Debounce | None = None) -> None:
         self._where = where
-        self._settling = settling or Settling()
-        self._readings: dict[str, Reading] = {}
+        self._debounce = debounce or Debounce()
+        self._files: dict[str, ScriptFile] = {}
         self._scripts: dict[str, Script] = {}
 
     def forget(self) -> None:
-        """Have everything read again at the next look."""
-        for reading in self._readings.values():
-            reading.files = ((reading.path, MISSING),)
+        """Have everything read again at the next scan."""
+        for file in self._files.values():
+            file.files = ((file.path, MISSING),)
 
-    def look(self) -> Look:
+    def scan(self) -> ScanResult:
         """Look at the directory. Raises `SettingsError` when it cannot be listed."""
         directory = self._where.settings.scripts.directory
-        states = listing(directory)
-        files = Files(directory=directory, resolved=directory.resolve(), states=states)
-        round_ = _Round(
-            files=files,
+        states = list_files(directory)
+        listing = ScriptsListing(directory=directory, resolved=directory.resolve(), states=states)
+        scan = _Scan(
+            listing=listing,
             settings=self._where.settings,
-            before=self._readings,
-            unsettled=self._settling.look(states),
+            before=self._files,
+            recent=self._debounce.recent(states),
         )
-        self._readings = round_.readings()
-        self._scripts = self._composed(round_.changing)
-        return Look(
-            catalog=self._catalog(files),
-            unsettled=bool(round_.unsettled or round_.changing),
-            read=frozenset(round_.read),
+        self._files = scan.files()
+        self._scripts = self._composed(scan.changing)
+        return ScanResult(
+            catalog=self._catalog(listing),
+            incomplete=bool(scan.recent or scan.changing),
+            read=frozenset(scan.read),
         )
 
     def _composed(self, changing: Collection[str]) -> dict[str, Script]:
-        starts = Starts(search_path=self._where.search_path)
+        resolver = InterpreterResolver(search_path=self._where.search_path)
         composed = {}
-        for name, reading in self._readings.items():
+        for name, file in self._files.items():
             if name in changing and name in self._scripts:
                 composed[name] = being_written(self._scripts[name])
-            elif reading.is_script:
-                composed[name] = _script(reading, starts)
+            elif file.is_script:
+                composed[name] = _script(file, resolver)
         return composed
 
-    def _catalog(self, files: Files) -> Catalog:
+    def _catalog(self, listing: ScriptsListing) -> Catalog:
         scripts = self._scripts
-        others = (name for name in self._readings if name not in scripts)
+        others = (name for name in self._files if name not in scripts)
         return Catalog(
-            directory=files.directory,
+            directory=listing.directory,
             scripts=MappingProxyType(scripts),
             others=frozenset(others),
             warnings=(
-                *odd_files(files.directory, files.states, scripts),
-                *odd_settings(self._where.settings, scripts),
+                *directory_warnings(listing.directory, listing.states, scripts),
+                *settings_warnings(self._where.settings, scripts),
             ),
         )
 
 
 @dataclass(kw_only=True, slots=True)
-class _Round:
-    """One look: which readings stay, which are made anew, and which must wait."""
+class _Scan:
+    """One scan: which files are known already, which are read anew, and which must wait."""
 
-    files: Files
+    listing: ScriptsListing
     settings: Settings
-    before: Mapping[str, Reading]
-    unsettled: frozenset[str]
+    before: Mapping[str, ScriptFile]
+    recent: frozenset[str]
+    """files that have changed a moment ago"""
     changing: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
 
-    def readings(self) -> dict[str, Reading]:
+    def files(self) -> dict[str, ScriptFile]:
         """By name, in alphabetical order."""
-        names = sorted({*self.files.states, *self.before})
-        found = ((name, self._reading(name)) for name in names if _may_be_a_script(name))
-        return {name: reading for name, reading in found if reading is not None}
+        names = sorted({*self.listing.states, *self.before})
+        found = ((name, self._file(name)) for name in names if _may_be_a_script(name))
+        return {name: file for name, file in found if file is not None}
 
-    def _reading(self, name: str) -> Reading | None:
+    def _file(self, name: str) -> ScriptFile | None:
         """None for what has gone, and for what is new and not yet whole."""
         before = self.before.get(name)
-        if before is not None and before.holds(self.files.states):
+        if before is not None and before.holds(self.listing.states):
             return before
         try:
             return self._read(name, before)
@@ -153,17 +150,17 @@ class _Round:
             self.changing.add(name)
             return before
 
-    def _read(self, name: str, before: Reading | None) -> Reading | None:
+    def _read(self, name: str, before: ScriptFile | None) -> ScriptFile | None:
         members = {name, name + SIDECAR} | {
             path.name for path, _ in (before.files if before else ())
         }
-        if members & self.unsettled:
+        if members & self.recent:
             raise BeingWritten("it is being written.")
-        reading = None
-        if name in self.files.states:
-            reading = read_script(name, self.files, self.settings)
+        file = None
+        if name in self.listing.states:
+            file = read_script(name, self.listing, self.settings)
         self.read.add(name)
-        return reading
+        return file
 
 
 def _may_be_a_script(name: str) -> bool:
@@ -178,44 +175,59 @@ def being_written(script: Script) -> Script:
     return replace(script, problem=_BEING_WRITTEN, changing=True)
 
 
-def _elsewhere(reading: Reading) -> str:
-    """What the author of a script that runs in a cluster should know."""
-    if reading.policy.runner is not RunnerName.KUBERNETES:
-        return ""
-    if reading.policy.kind.interactive:
-        return _SLOW
-    return _IN_THE_IMAGE if reading.requirements else ""
-
-
-def _script(reading: Reading, starts: Starts) -> Script:
-    elsewhere = reading.policy.runner is RunnerName.KUBERNETES
-    start = starts.of(reading) if not (reading.problem or elsewhere) else Start()
-    warm = reading.policy.runner is RunnerName.WARM
-    no_python = warm and start.need is None and not (start.python or start.problem)
-    needs_packages = start.need is not None and start.need.requirements
+def _script(file: ScriptFile, resolver: InterpreterResolver) -> Script:
+    start = _interpreter(file, resolver)
+    requirements = start.requirements
+    needs_packages = requirements is not None and requirements.packages
     return Script(
-        name=reading.path.name,
-        path=reading.path,
-        policy=reading.policy,
-        problem=reading.problem or start.problem,
-        warning=start.warning or (_NOT_WARM if no_python else "") or _elsewhere(reading),
-        fallback=reading.fallback,
-        description=reading.stated.description,
-        dependencies=reading.stated.dependencies,
-        requires_python=reading.stated.requires_python,
-        sha256=reading.sha256,
-        files=reading.files,
-        need=start.need,
+        name=file.path.name,
+        path=file.path,
+        policy=file.policy,
+        problem=file.problem or start.problem,
+        warning=start.warning or _not_warm(file, start) or _in_a_cluster(file),
+        fallback=file.fallback,
+        description=file.metadata.description,
+        dependencies=file.metadata.dependencies,
+        requires_python=file.metadata.requires_python,
+        sha256=file.sha256,
+        files=file.files,
+        requirements=requirements,
         python=start.python,
         environment=EnvironmentState.MISSING if needs_packages else EnvironmentState.NONE,
     )
 
 
-# What is odd about the scripts directory and the settings, though it stops no script.
+def _interpreter(file: ScriptFile, resolver: InterpreterResolver) -> ResolvedInterpreter:
+    """Nothing of a broken script, and of one that runs in a cluster: its image starts it."""
+    if file.problem or file.policy.in_pod:
+        return ResolvedInterpreter()
+    return resolver.resolve(
+        file.beginning,
+        packages=file.packages,
+        requires_python=file.metadata.requires_python,
+        search_path=file.policy.env.get("PATH"),
+    )
 
 
-def odd_files(directory: Path, names: Iterable[str], scripts: Iterable[str]) -> Iterator[str]:
-    """A sentence for each oddity of the directory and of the names in it."""
+def _not_warm(file: ScriptFile, start: ResolvedInterpreter) -> str:
+    warm = file.policy.runner is RunnerName.WARM
+    has_python = start.requirements is not None or start.python
+    return _NOT_WARM if warm and not (has_python or start.problem) else ""
+
+
+def _in_a_cluster(file: ScriptFile) -> str:
+    """What the author of a script that runs in a cluster should know."""
+    if not file.policy.in_pod:
+        return ""
+    if file.policy.kind.interactive:
+        return _SLOW
+    return _IN_THE_IMAGE if file.packages else ""
+
+
+def directory_warnings(
+    directory: Path, names: Iterable[str], scripts: Iterable[str]
+) -> Iterator[str]:
+    """What somebody should know of the directory and of the names in it, a sentence each."""
     if directory.stat().st_mode & stat.S_IWOTH:
         yield f"every user of this machine may write to {directory}; run chmod o-w on it."
     known = set(scripts)
@@ -226,8 +238,8 @@ def odd_files(directory: Path, names: Iterable[str], scripts: Iterable[str]) -> 
             yield _orphan(name, known)
 
 
-def odd_settings(settings: Settings, scripts: Mapping[str, Script]) -> Iterator[str]:
-    """A sentence for each place of the settings that names no script, or an unfit one."""
+def settings_warnings(settings: Settings, scripts: Mapping[str, Script]) -> Iterator[str]:
+    """A sentence for each place of the settings that names no script, or one of a wrong kind."""
     known = list(scripts)
     for name in settings.policies:
         yield from _unknown_script("policies", name, known)
@@ -257,84 +269,3 @@ def _unknown_script(key: str, name: str, known: list[str]) -> Iterator[str]:
         hint = nearest(name, known)
         advice = f"; did you mean {hint}?" if hint else "."
         yield f"{key} names {name}, and there is no such script{advice}"
-
-
-# What starts a script: the kernel by its first line, or an interpreter that the mediator names.
-
-_NOT_PYTHON = (
-    "it states dependencies, and its first line runs no Python: they are not installed for it."
-)
-_OWN_ENVIRONMENT = (
-    "it states dependencies, and its first line names an environment of its own: that must have "
-    "them already."
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Start:
-    """How one script is started."""
-
-    need: Need | None = None
-    """None: its first line decides"""
-    python: tuple[str, ...] = ()
-    """interpreter and options that its first line names; empty: no Python"""
-    problem: str = ""
-    warning: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Starts:
-    """Finds out how scripts are started, within one look at the directory."""
-
-    search_path: str | None
-    """the PATH that scripts get; None is the one of this process"""
-    _known: dict[tuple[object, ...], Start] = field(default_factory=dict)
-
-    def of(self, reading: Reading) -> Start:
-        """How the script is started, or why it cannot be."""
-        path = reading.policy.env.get("PATH", self.search_path)
-        line = reading.beginning.partition(b"\n")[0] + b"\n"
-        asked = (line, path, reading.requirements, reading.stated.requires_python)
-        if asked not in self._known:
-            self._known[asked] = _found(reading, path)
-        return self._known[asked]
-
-
-def _found(reading: Reading, search_path: str | None) -> Start:
-    try:
-        line = python_line(reading.beginning)
-        need = _need(line, reading, search_path)
-        if need is None:
-            refuse_no_interpreter(reading.beginning, search_path)
-    except Unfit as error:
-        return Start(problem=str(error))
-    warned = bool(reading.requirements) and need is None
-    python = (line.program, *line.flags) if line is not None and line.program else ()
-    return Start(need=need, python=python, warning=_why_not(line) if warned else "")
-
-
-def _why_not(line: PythonLine | None) -> str:
-    return _NOT_PYTHON if line is None else _OWN_ENVIRONMENT
-
-
-def _need(line: PythonLine | None, reading: Reading, search_path: str | None) -> Need | None:
-    """None where the first line is to decide, as it always does without metadata."""
-    if line is None or in_an_environment(line.program):
-        return None
-    requires = reading.stated.requires_python
-    if line.program and not reading.requirements and not requires:
-        return None
-    return Need(
-        requirements=reading.requirements,
-        requires_python=requires,
-        interpreter=_interpreter(line, search_path),
-        version=version_in(line.program),
-        flags=line.flags,
-    )
-
-
-def _interpreter(line: PythonLine, search_path: str | None) -> str:
-    if Path(line.program).is_absolute():
-        there = Path(line.program).is_file() and os.access(line.program, os.X_OK)
-        return line.program if there else ""
-    return shutil.which(line.program, path=search_path) or ""

@@ -1,8 +1,9 @@
-"""What a script says of itself, in its `# /// script` block or in `NAME.toml` beside it.
+"""What a script says of itself, in its `# /// script` block or in `NAME.toml` beside it: metadata.
 
 The block holds PEP 723's own keys, and the policy under `[tool.mediator]`. The file beside it,
 for languages without such comments, holds the policy keys at its top. Both at once are refused,
-so that nobody changes the one that does not count.
+so that nobody changes the one that does not count. What a Python script requires, packages and a
+Python that is new enough, is brought into one spelling, so that scripts can share an environment.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -19,15 +19,20 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 
+from mediator.catalog.files import InvalidScript
 from mediator.model.policy import StatedPolicy
 from mediator.settings.explain import location, sentence
 
 _TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
+# The expression of the specification, unchanged.
+_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+_OPENING = re.compile(r"(?m)^# /// script$")
+_UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 _WORDS: Mapping[type, str] = {dict: "a table", list: "a list", str: "text"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stated:
+class Metadata:
     """What a script says of itself; empty where it says nothing."""
 
     policy: StatedPolicy = field(default_factory=StatedPolicy)
@@ -37,17 +42,65 @@ class Stated:
     requires_python: str = ""
 
 
-def read_block(block: Block, file: str) -> Stated:
-    """Read the block of a script. Raises `Unfit` with one sentence per problem."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """TOML text, and the line of the file that its first line is."""
+
+    text: str
+    first_line: int
+
+
+def find_block(data: bytes) -> Block | None:
+    """The block, or None.
+
+    Raises `InvalidScript` for two, for one without end, and for one that is not UTF-8.
+    """
+    if b"# /// script" not in data:
+        return None
+    # A comment in another encoding elsewhere in the file is none of our business.
+    text = data.decode(errors="replace").replace("\r\n", "\n")
+    blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
+    if len(blocks) > 1:
+        lines = " and ".join(str(_line(text, match.start())) for match in blocks)
+        raise InvalidScript(
+            f"it has more than one block `# /// script`, in lines {lines}; keep one."
+        )
+    if not blocks:
+        _refuse_open_end(text)
+        return None
+    content = blocks[0]["content"]
+    if _UNREADABLE in content:
+        raise InvalidScript("its block `# /// script` is not UTF-8 text; save the file as UTF-8.")
+    lines_of_toml = (line.removeprefix("#").removeprefix(" ") for line in content.splitlines())
+    first_line = _line(text, blocks[0].start("content"))
+    return Block(text="\n".join(lines_of_toml), first_line=first_line)
+
+
+def _refuse_open_end(text: str) -> None:
+    opening = _OPENING.search(text)
+    if opening is not None:
+        line = _line(text, opening.start())
+        raise InvalidScript(
+            f"it has a block `# /// script` in line {line} that does not end; "
+            "every line of it begins with `# `, and the last is `# ///`."
+        )
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def read_block(block: Block, file: str) -> Metadata:
+    """Read the block of a script. Raises `InvalidScript` with one sentence per problem."""
     table = _parse(block, file)
     if "mediator" in table:
-        raise Unfit(f"{file}: in the block write [tool.mediator], not [mediator].")
+        raise InvalidScript(f"{file}: in the block write [tool.mediator], not [mediator].")
     tools = _typed(table, "tool", dict, file) or {}
     policy = _typed(tools, "mediator", dict, file)
     dependencies: list[Any] = _typed(table, "dependencies", list, file) or []
     if not all(isinstance(requirement, str) for requirement in dependencies):
-        raise Unfit(f"{file}: dependencies is not a list of text.")
-    return Stated(
+        raise InvalidScript(f"{file}: dependencies is not a list of text.")
+    return Metadata(
         **_policy_parts(policy or {}, block, file),
         states_policy=policy is not None,
         dependencies=tuple(dependencies),
@@ -55,13 +108,13 @@ def read_block(block: Block, file: str) -> Stated:
     )
 
 
-def read_sidecar(data: bytes, file: str) -> Stated:
-    """Read the file beside a script. Raises `Unfit` with one sentence per problem."""
+def read_sidecar(data: bytes, file: str) -> Metadata:
+    """Read the file beside a script. Raises `InvalidScript` with one sentence per problem."""
     try:
         block = Block(text=data.decode(), first_line=1)
     except UnicodeDecodeError as error:
-        raise Unfit(f"{file} is not UTF-8 text; save it as UTF-8.") from error
-    return Stated(**_policy_parts(_parse(block, file), block, file), states_policy=True)
+        raise InvalidScript(f"{file} is not UTF-8 text; save it as UTF-8.") from error
+    return Metadata(**_policy_parts(_parse(block, file), block, file), states_policy=True)
 
 
 def _parse(block: Block, file: str) -> dict[str, Any]:
@@ -72,13 +125,13 @@ def _parse(block: Block, file: str) -> dict[str, Any]:
         last = block.text.count("\n") + 1
         line = block.first_line - 1 + (int(found[1]) if found else last)
         what = _TOML_LINE.sub("", str(error)).removesuffix(" (at end of document)")
-        raise Unfit(f"{file}:{line}: this is not TOML: {what}.") from error
+        raise InvalidScript(f"{file}:{line}: this is not TOML: {what}.") from error
 
 
 def _typed(table: Mapping[str, Any], key: str, wanted: type, file: str) -> Any:
     value = table.get(key)
     if value is not None and not isinstance(value, wanted):
-        raise Unfit(f"{file}: {key} is not {_WORDS[wanted]}.")
+        raise InvalidScript(f"{file}: {key} is not {_WORDS[wanted]}.")
     return value
 
 
@@ -93,7 +146,7 @@ def _policy_parts(table: Mapping[str, Any], block: Block, file: str) -> dict[str
             f"{file}:{_line_of(location(details), block)}: {sentence(details, StatedPolicy)}"
             for details in error.errors()
         )
-        raise Unfit(" ".join(sentences)) from error
+        raise InvalidScript(" ".join(sentences)) from error
     return {"policy": policy, "description": description}
 
 
@@ -108,70 +161,12 @@ def _line_of(path: Sequence[str | int], block: Block) -> int:
     return block.first_line
 
 
-# The `# /// script` block of a file, in any language whose comments begin with `#`.
-
-
-# The expression of the specification, unchanged.
-_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-_OPENING = re.compile(r"(?m)^# /// script$")
-_UNREADABLE = "\N{REPLACEMENT CHARACTER}"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Block:
-    """TOML text, and the line of the file that its first line is."""
-
-    text: str
-    first_line: int
-
-
-def find_block(data: bytes) -> Block | None:
-    """The block, or None. Raises `Unfit` for two, for one without end, for one not UTF-8."""
-    if b"# /// script" not in data:
-        return None
-    # A comment in another encoding elsewhere in the file is none of our business.
-    text = data.decode(errors="replace").replace("\r\n", "\n")
-    blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
-    if len(blocks) > 1:
-        lines = " and ".join(str(_line(text, match.start())) for match in blocks)
-        raise Unfit(f"it has more than one block `# /// script`, in lines {lines}; keep one.")
-    if not blocks:
-        _refuse_open_end(text)
-        return None
-    content = blocks[0]["content"]
-    if _UNREADABLE in content:
-        raise Unfit("its block `# /// script` is not UTF-8 text; save the file as UTF-8.")
-    lines_of_toml = (line.removeprefix("#").removeprefix(" ") for line in content.splitlines())
-    first_line = _line(text, blocks[0].start("content"))
-    return Block(text="\n".join(lines_of_toml), first_line=first_line)
-
-
-def _refuse_open_end(text: str) -> None:
-    opening = _OPENING.search(text)
-    if opening is not None:
-        line = _line(text, opening.start())
-        raise Unfit(
-            f"it has a block `# /// script` in line {line} that does not end; "
-            "every line of it begins with `# `, and the last is `# ///`."
-        )
-
-
-def _line(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
-
-
-# What a Python script needs to run: packages, and a Python that is new enough.
-
-
-_VERSIONED = re.compile(r"(?:python|pypy)(\d+\.\d+)$")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Need:
+class Requirements:
     """What scripts have in common that can share an environment."""
 
-    requirements: tuple[str, ...] = ()
-    """normalised and sorted; none: an interpreter is all it takes"""
+    packages: tuple[str, ...] = ()
+    """PEP 508 requirements, normalised and sorted; none: an interpreter is all it takes"""
     requires_python: str = ""
     """a PEP 440 specifier; empty: any"""
     interpreter: str = ""
@@ -184,20 +179,20 @@ class Need:
     @property
     def key_parts(self) -> tuple[tuple[str, ...], str]:
         """What decides which packages are installed, besides the interpreter and the settings."""
-        return self.requirements, self.requires_python
+        return self.packages, self.requires_python
 
     def accepts(self, version: str) -> bool:
         """Whether a Python of this version is new enough."""
         return SpecifierSet(self.requires_python).contains(version, prereleases=True)
 
     @property
-    def shared(self) -> Need:
+    def shared(self) -> Requirements:
         """The same without what only matters when the script is started."""
         return replace(self, flags=())
 
 
 def normalised(dependencies: Sequence[str], file: str) -> tuple[str, ...]:
-    """PEP 508 requirements in one spelling and order. Raises `Unfit` for what is none."""
+    """PEP 508 requirements in one spelling and order. Raises `InvalidScript` for what is none."""
     return tuple(sorted({_normalised(stated, file) for stated in dependencies}))
 
 
@@ -206,42 +201,18 @@ def _normalised(stated: str, file: str) -> str:
         requirement = Requirement(stated)
     except InvalidRequirement as error:
         why = str(error).partition("\n")[0].rstrip(".")
-        raise Unfit(f"{file}: {stated!r} in dependencies is no requirement: {why}.") from error
+        raise InvalidScript(
+            f"{file}: {stated!r} in dependencies is no requirement: {why}."
+        ) from error
     requirement.name = canonicalize_name(requirement.name)
     return str(requirement)
 
 
 def refuse_odd_specifier(requires_python: str, file: str) -> None:
-    """Raise `Unfit` for what is no PEP 440 specifier."""
+    """Raise `InvalidScript` for what is no PEP 440 specifier."""
     try:
         SpecifierSet(requires_python)
     except InvalidSpecifier as error:
-        raise Unfit(
+        raise InvalidScript(
             f"{file}: requires-python is {requires_python!r}, which is none such as '>=3.11'."
         ) from error
-
-
-def version_in(program: str) -> str:
-    """`3.12` for `/usr/bin/python3.12`, nothing for `python3`."""
-    found = _VERSIONED.search(program)
-    return found[1] if found else ""
-
-
-def in_an_environment(program: str) -> bool:
-    """Whether an interpreter's path is in an environment that somebody has made for it.
-
-    See https://docs.python.org/3/library/site.html for the file.
-    """
-    path = Path(program)
-    return path.is_absolute() and (path.parent.parent / "pyvenv.cfg").is_file()
-
-
-# How the parts of the catalog say that a file cannot be run.
-
-
-class Unfit(Exception):
-    """Why a file cannot be run, as a whole sentence that ends in a full stop."""
-
-
-class BeingWritten(Unfit):
-    """The file changed while it was read, or a program has it open for writing."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 
 from mediator.catalog.files import FileState, fingerprint
-from mediator.catalog.metadata import Need
+from mediator.catalog.metadata import Requirements
 from mediator.errors import NotFound, NotReady
 from mediator.model.policy import Policy
 from mediator.settings.explain import nearest
@@ -56,8 +56,8 @@ class Script:
     """of the whole file, in hexadecimal digits; empty when it could not be read"""
     files: tuple[FileState, ...] = ()
     """the file itself, its policy file (also when there is none) and its fallback, as read"""
-    need: Need | None = None
-    """what runs it instead of its first line"""
+    requirements: Requirements | None = None
+    """what a Python must meet to start it; None: its first line decides"""
     interpreter: tuple[str, ...] = ()
     """what is put before its path to start it; empty: the file itself is executed"""
     python: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ class Catalog:
     others: frozenset[str] = frozenset()
     """files there that are not scripts: data, modules"""
     warnings: tuple[str, ...] = ()
-    """one sentence for each oddity that stops no script"""
+    """what stops no script, and somebody should know: a sentence each"""
     problem: str = ""
     """why the directory cannot be read, one sentence; no script is ready then"""
 

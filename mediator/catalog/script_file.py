@@ -1,7 +1,7 @@
-"""One file of the scripts directory, read into what is known of a script.
+"""One script file of the scripts directory, read with the files that belong to it.
 
-A reading holds for as long as the files that it was made from stay as they were; what depends on
-anything else, such as installed interpreters, is not in it.
+What was read holds for as long as these files stay as they were; what depends on anything else,
+such as installed interpreters, is not in it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from pathlib import Path
 
 from mediator.catalog.files import (
     MISSING,
+    BeingWritten,
     FileHead,
     FileState,
     Fingerprint,
+    InvalidScript,
     fingerprint,
     read_head,
     refuse_not_executable,
@@ -23,9 +25,7 @@ from mediator.catalog.files import (
 )
 from mediator.catalog.interpreter import starts_like_a_program
 from mediator.catalog.metadata import (
-    BeingWritten,
-    Stated,
-    Unfit,
+    Metadata,
     find_block,
     normalised,
     read_block,
@@ -33,8 +33,9 @@ from mediator.catalog.metadata import (
     refuse_odd_specifier,
 )
 from mediator.model.answers import problem_of_answer
-from mediator.model.policy import Policy, RunnerName, StatedPolicy, resolve
-from mediator.settings.schema import Kubernetes, Settings
+from mediator.model.policy import Policy, StatedPolicy, resolve
+from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.schema import Settings
 
 SIDECAR = ".toml"
 _DATA = frozenset({".cfg", ".conf", ".csv", ".ini", ".json", ".md", ".rst", ".txt", ".xml"}) | {
@@ -47,7 +48,7 @@ _FIRST_LINE = 4096
 
 
 @dataclass(kw_only=True, slots=True)
-class Reading:
+class ScriptFile:
     """What one file is, and what it says of itself."""
 
     path: Path
@@ -60,8 +61,9 @@ class Reading:
     problem: str = ""
     beginning: bytes = b""
     """the first line, and perhaps more"""
-    stated: Stated = field(default_factory=Stated)
-    requirements: tuple[str, ...] = ()
+    metadata: Metadata = field(default_factory=Metadata)
+    packages: tuple[str, ...] = ()
+    """the requirements it states, normalised"""
     fallback: bytes | None = None
     sha256: str = ""
 
@@ -71,7 +73,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Files:
+class ScriptsListing:
     """The scripts directory, listed."""
 
     directory: Path
@@ -90,39 +92,39 @@ class Files:
         return sidecar if sidecar in self.states else None
 
 
-def read_script(name: str, files: Files, settings: Settings) -> Reading:
+def read_script(name: str, listing: ScriptsListing, settings: Settings) -> ScriptFile:
     """Read one file. Raises `BeingWritten` when one of its files changes meanwhile."""
-    reading = Reading(path=files.directory / name, policy=_policy(settings, name))
+    file = ScriptFile(path=listing.directory / name, policy=_policy(settings, name))
     try:
-        _fill(reading, files, settings)
+        _fill(file, listing, settings)
     except BeingWritten:
         raise
-    except Unfit as error:
-        reading.problem = str(error)
-    fallback = reading.policy.fallback
+    except InvalidScript as error:
+        file.problem = str(error)
+    fallback = file.policy.fallback
     members = [name, name + SIDECAR, *([fallback.stdout_file] if fallback else ())]
-    reading.files = tuple(files.state(member) for member in members)
-    if any(fingerprint(path) != state for path, state in reading.files):
+    file.files = tuple(listing.state(member) for member in members)
+    if any(fingerprint(path) != state for path, state in file.files):
         raise BeingWritten("it is being written.")
-    return reading
+    return file
 
 
-def _fill(reading: Reading, files: Files, settings: Settings) -> None:
-    path = reading.path
-    head = read_head(path, files.resolved)
-    reading.is_script = _is_script(path, head, files)
-    if not reading.is_script:
+def _fill(file: ScriptFile, listing: ScriptsListing, settings: Settings) -> None:
+    path = file.path
+    head = read_head(path, listing.resolved)
+    file.is_script = _is_script(path, head, listing)
+    if not file.is_script:
         return
-    reading.beginning = head.data[:_FIRST_LINE]
-    reading.sha256 = sha256_of(path, head.state)
+    file.beginning = head.data[:_FIRST_LINE]
+    file.sha256 = sha256_of(path, head.state)
     refuse_writable_by_all(head)
-    reading.stated = stated = _stated(path, head, files)
-    reading.policy = _policy(settings, path.name, stated.policy)
-    refuse_odd_specifier(stated.requires_python, path.name)
-    reading.requirements = normalised(stated.dependencies, path.name)
+    file.metadata = metadata = _stated_metadata(path, head, listing)
+    file.policy = _policy(settings, path.name, metadata.policy)
+    refuse_odd_specifier(metadata.requires_python, path.name)
+    file.packages = normalised(metadata.dependencies, path.name)
     refuse_not_executable(path, head)
-    reading.fallback = _fallback(path, reading.policy, files)
-    refuse_no_cluster(reading.policy, settings.kubernetes)
+    file.fallback = _fallback(path, file.policy, listing)
+    refuse_no_cluster(file.policy, settings.kubernetes)
 
 
 def _policy(settings: Settings, name: str, *stated: StatedPolicy) -> Policy:
@@ -131,46 +133,46 @@ def _policy(settings: Settings, name: str, *stated: StatedPolicy) -> Policy:
 
 
 def refuse_no_cluster(policy: Policy, settings: Kubernetes) -> None:
-    """Raise `Unfit` for a script that is to run in a cluster which the settings leave out."""
-    if policy.runner is not RunnerName.KUBERNETES:
+    """Raise `InvalidScript` for a script of a cluster which the settings leave out."""
+    if not policy.in_pod:
         return
     if not settings.enabled:
-        raise Unfit("its runner is kubernetes; set kubernetes.enabled in the settings.")
+        raise InvalidScript("its runner is kubernetes; set kubernetes.enabled in the settings.")
     if policy.kubernetes.image is None and settings.image is None:
-        raise Unfit(
+        raise InvalidScript(
             "its runner is kubernetes, and nothing names an image; set kubernetes.image in the "
             "settings, or image in the table kubernetes of its policy."
         )
 
 
-def _is_script(path: Path, head: FileHead, files: Files) -> bool:
-    if starts_like_a_program(head.data) or files.sidecar(path.name):
+def _is_script(path: Path, head: FileHead, listing: ScriptsListing) -> bool:
+    if starts_like_a_program(head.data) or listing.sidecar(path.name):
         return True
     return head.runnable and path.suffix.lower() not in _DATA
 
 
-def _stated(path: Path, head: FileHead, files: Files) -> Stated:
+def _stated_metadata(path: Path, head: FileHead, listing: ScriptsListing) -> Metadata:
     block = find_block(head.data)
-    inline = Stated() if block is None else read_block(block, path.name)
-    sidecar = files.sidecar(path.name)
+    inline = Metadata() if block is None else read_block(block, path.name)
+    sidecar = listing.sidecar(path.name)
     if sidecar is None:
         return inline
     if inline.states_policy:
         where = f"in [tool.mediator] of {path.name} and in {sidecar}"
-        raise Unfit(f"its policy is stated twice, {where}; keep one.")
-    return _beside(path.with_name(sidecar), files, inline)
+        raise InvalidScript(f"its policy is stated twice, {where}; keep one.")
+    return _beside(path.with_name(sidecar), listing, inline)
 
 
-def _beside(path: Path, files: Files, inline: Stated) -> Stated:
+def _beside(path: Path, listing: ScriptsListing, inline: Metadata) -> Metadata:
     try:
-        head = read_head(path, files.resolved)
+        head = read_head(path, listing.resolved)
         refuse_writable_by_all(head)
     except BeingWritten:
         raise
-    except Unfit as error:
-        raise Unfit(f"its policy file {path.name}: {error}") from error
+    except InvalidScript as error:
+        raise InvalidScript(f"its policy file {path.name}: {error}") from error
     beside = read_sidecar(head.data, path.name)
-    return Stated(
+    return Metadata(
         policy=beside.policy,
         states_policy=True,
         description=beside.description,
@@ -179,21 +181,23 @@ def _beside(path: Path, files: Files, inline: Stated) -> Stated:
     )
 
 
-def _fallback(path: Path, policy: Policy, files: Files) -> bytes | None:
+def _fallback(path: Path, policy: Policy, listing: ScriptsListing) -> bytes | None:
     """What is answered instead of the script; it must be an answer itself."""
     if policy.fallback is None:
         return None
     name = policy.fallback.stdout_file
     if not policy.kind.interactive:
-        raise Unfit("its policy has a fallback, which only interactive kinds can use; remove it.")
-    if name not in files.states:
-        raise Unfit(f"its fallback {name} is not in the scripts directory.")
+        raise InvalidScript(
+            "its policy has a fallback, which only interactive kinds can use; remove it."
+        )
+    if name not in listing.states:
+        raise InvalidScript(f"its fallback {name} is not in the scripts directory.")
     try:
-        data = read_head(path.with_name(name), files.resolved).data
+        data = read_head(path.with_name(name), listing.resolved).data
     except BeingWritten:
         raise
-    except Unfit as error:
-        raise Unfit(f"its fallback {name}: {error}") from error
+    except InvalidScript as error:
+        raise InvalidScript(f"its fallback {name}: {error}") from error
     if problem := problem_of_answer(data, roots=policy.answer):
-        raise Unfit(f"its fallback {name} is no answer: {problem}.")
+        raise InvalidScript(f"its fallback {name} is no answer: {problem}.")
     return data

@@ -32,7 +32,7 @@ _REMOTE = ("9p", "afs", "ceph", "cifs", "fuse", "gfs2", "glusterfs", "lustre", "
 _MORE_REMOTE = ("prl_fs", "smb", "vboxsf", "virtiofs", "vmhgfs")
 
 
-class Watching:
+class DirectoryWatcher:
     """Sets `due` whenever it is time to look."""
 
     def __init__(self, scripts: Scripts) -> None:
@@ -130,10 +130,10 @@ def is_remote(directory: Path) -> bool:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    return _type_of(directory.resolve(), mounts).startswith((*_REMOTE, *_MORE_REMOTE))
+    return file_system_of(directory.resolve(), mounts).startswith((*_REMOTE, *_MORE_REMOTE))
 
 
-def _type_of(directory: Path, mounts: str) -> str:
+def file_system_of(directory: Path, mounts: str) -> str:
     """The type of the file system, by /proc/self/mountinfo; see proc_pid_mountinfo(5)."""
     best, kind = -1, ""
     for line in mounts.splitlines():

@@ -32,7 +32,7 @@ def backup(
     if store is None:
         raise Failure(
             "store.url names a PostgreSQL database, which its own pg_dump copies; see"
-            " docs/postgresql.md"
+            " docs/how-to/back-up.md"
         )
     size = back_up(store, file)
     print(f"{file}: a whole copy of {store}, {size} bytes")  # noqa: T201 - the command's output

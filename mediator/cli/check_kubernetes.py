@@ -6,34 +6,59 @@ known only to a node that pulls it.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from mediator.catalog.loader import ScriptsDirectory
 from mediator.cli.findings import Finding, Grade
-from mediator.cli.shim import cluster_of, selected
-from mediator.errors import MediatorError, SettingsError
+from mediator.cli.shim import selected
+from mediator.errors import SettingsError
 from mediator.keeper.pods import find
-from mediator.keeper.protocol import PodError
-from mediator.keeper.rights import KEEPER_RIGHTS, OPTIONAL
-from mediator.kube.client import Cluster, api_client, describe, library
+from mediator.kube.access import KEEPER_OPTIONAL, KEEPER_RIGHTS, RUNNER_RIGHTS, Right, review
+from mediator.kube.client import (
+    Cluster,
+    KubernetesClient,
+    KubernetesError,
+    Manifest,
+    connect,
+    library,
+)
 from mediator.model.policy import RunnerName
-from mediator.runners.kubernetes.rights import JOB_RIGHTS
-from mediator.settings.schema import Kubernetes, Settings, Shim
+from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.schema import Settings, Shim
 
-if TYPE_CHECKING:
-    from kubernetes.aio.client import ApiClient
+_SECONDS = 10.0
+"""For one answer; who waits is a person."""
+IMAGE = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*)"
+    r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
+    r"(@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+"""https://github.com/distribution/reference; a registry may have rules of its own."""
+_ONLY_A_NODE = "only a node that pulls it knows whether it is there"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterUse:
+    """What one part of the mediator needs of a cluster."""
+
+    part: str
+    cluster: Cluster
+    rights: Sequence[Right]
+    optional: frozenset[Right] = frozenset()
+    grade: Grade = Grade.NOT_ALLOWED
+    """how bad it is when something that is not optional is missing"""
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quota:
+    """A ResourceQuota: what is used, and what there may be, as Kubernetes writes them."""
+
+    name: str
+    used: Mapping[str, str]
+    hard: Mapping[str, str]
 
 
 async def cluster_findings(settings: Settings) -> list[Finding]:
@@ -46,43 +71,83 @@ async def cluster_findings(settings: Settings) -> list[Finding]:
 
 
 async def _of_shim(shim: Shim) -> AsyncIterator[Finding]:
+    """Whether its cluster is there, allows what is needed, and has the pods."""
     if not shim.selector:
         yield _unused("shim", "shim.selector is not set: the shim's pods are not looked for")
         return
-    need = Need(
+    use = ClusterUse(
         part="shim",
-        cluster=cluster_of(shim),
+        cluster=Cluster.of(shim),
         rights=KEEPER_RIGHTS,
-        optional=OPTIONAL,
+        optional=KEEPER_OPTIONAL,
         remedy="apply deploy/kubernetes-shim/role.yaml there",
     )
     try:
-        async with api_client(need.cluster) as api:
-            async for finding in cluster_answers(api, need):
+        async with connect(use.cluster, seconds=_SECONDS) as client:
+            async for finding in _of_cluster(client, use):
                 yield finding
-            yield await _pods(api, shim)
+            yield await _of_pods(client, shim)
     except SettingsError as error:
-        yield Finding(what=need.part, grade=need.grade, detail=str(error))
+        yield Finding(what=use.part, grade=use.grade, detail=str(error))
 
 
 async def _of_runner(settings: Kubernetes) -> AsyncIterator[Finding]:
+    """Whether its cluster is there, allows what is needed, and has room."""
     if not settings.enabled:
         yield _unused("runner", "kubernetes.enabled is false: no attempt runs as a Job")
         return
-    need = runner_need(settings)
+    use = ClusterUse(
+        part="runner",
+        cluster=Cluster.of(settings),
+        rights=RUNNER_RIGHTS,
+        grade=Grade.ERROR,  # without one of them `serve` does not start
+        remedy="apply deploy/kubernetes-runner/role.yaml there",
+    )
     try:
-        async with api_client(need.cluster) as api:
-            async for finding in of_runner(api, settings, need):
+        async with connect(use.cluster, seconds=_SECONDS) as client:
+            async for finding in _of_cluster(client, use):
+                yield finding
+            for finding in await _of_room(client):
                 yield finding
     except SettingsError as error:
-        yield Finding(what=need.part, grade=need.grade, detail=str(error))
+        yield Finding(what=use.part, grade=use.grade, detail=str(error))
 
 
-async def _pods(api: ApiClient, shim: Shim) -> Finding:
+def _unused(part: str, why: str) -> Finding:
+    return Finding(what=part, grade=Grade.OK, detail=why)
+
+
+async def _of_cluster(client: KubernetesClient, use: ClusterUse) -> AsyncIterator[Finding]:
+    """Is it there, and does it allow what is needed? One line a right."""
+    what = f"{use.part}: cluster"
+    try:
+        detail = f"Kubernetes {await client.version()} at {client.configuration.host}"
+        yield Finding(what=what, grade=Grade.OK, detail=detail)
+        rights = await review(client, use.rights)
+    except KubernetesError as error:
+        yield Finding(what=what, grade=Grade.UNREACHABLE, detail=f"{error}.")
+        return
+    for right, is_allowed in rights.items():
+        yield _of_right(use, right, is_allowed=is_allowed)
+
+
+def _of_right(use: ClusterUse, right: Right, *, is_allowed: bool) -> Finding:
+    verb, resource = right
+    what, namespace = f"{use.part}: {verb} {resource}", use.cluster.namespace
+    if is_allowed:
+        return Finding(what=what, grade=Grade.OK, detail=f"allowed in namespace {namespace}")
+    return Finding(
+        what=what,
+        grade=Grade.WARNING if right in use.optional else use.grade,
+        detail=f"may not {verb} {resource} in namespace {namespace}; {use.remedy}.",
+    )
+
+
+async def _of_pods(client: KubernetesClient, shim: Shim) -> Finding:
     what = "shim: pods"
     try:
-        pods, _ = await find(api, selected(shim))
-    except PodError as error:
+        pods = await find(client, selected(shim))
+    except KubernetesError as error:
         return Finding(what=what, grade=Grade.UNREACHABLE, detail=f"{error}.")
     if not pods:
         detail = f"no pod in namespace {shim.namespace} has the labels {shim.selector}."
@@ -95,163 +160,23 @@ async def _pods(api: ApiClient, shim: Shim) -> Finding:
     )
 
 
-def _unused(part: str, why: str) -> Finding:
-    return Finding(what=part, grade=Grade.OK, detail=why)
-
-
-# What a cluster says of itself and of what may be done in it, for `mediator check`.
-
-_SECONDS = 10.0
-"""For one question; who waits is a person."""
-_BATCH = frozenset({"jobs"})
-"""Resources of the group batch; all others here are of the core."""
-Right = tuple[str, str]
-"""Verb and resource, as RBAC names them."""
-
-
-class NoAnswer(MediatorError):
-    """The cluster did not say."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quota:
-    """A ResourceQuota: what is used, and what there may be, as Kubernetes writes them."""
-
-    name: str
-    used: Mapping[str, str]
-    hard: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Need:
-    """What one part of the mediator needs of a cluster."""
-
-    part: str
-    cluster: Cluster
-    rights: Sequence[Right]
-    optional: frozenset[Right] = frozenset()
-    grade: Grade = Grade.NOT_ALLOWED
-    """how bad it is when something that is not optional is missing"""
-    remedy: str
-
-
-async def cluster_answers(api: ApiClient, need: Need) -> AsyncIterator[Finding]:
-    """Is it there, and does it allow what is needed? One line a right."""
-    what = f"{need.part}: cluster"
+async def _of_room(client: KubernetesClient) -> list[Finding]:
+    """Of the quotas, which need not be readable: nothing else needs that right."""
     try:
-        detail = f"Kubernetes {await version(api)} at {api.configuration.host}"
-        yield Finding(what=what, grade=Grade.OK, detail=detail)
-        rights = await allowed(api, need.cluster.namespace, need.rights)
-    except NoAnswer as error:
-        yield Finding(what=what, grade=Grade.UNREACHABLE, detail=f"{error}.")
-        return
-    for right, is_allowed in zip(need.rights, rights, strict=True):
-        yield _right(need, right, is_allowed=is_allowed)
-
-
-def _right(need: Need, right: Right, *, is_allowed: bool) -> Finding:
-    verb, resource = right
-    what, namespace = f"{need.part}: {verb} {resource}", need.cluster.namespace
-    if is_allowed:
-        return Finding(what=what, grade=Grade.OK, detail=f"allowed in namespace {namespace}")
-    return Finding(
-        what=what,
-        grade=Grade.WARNING if right in need.optional else need.grade,
-        detail=f"may not {verb} {resource} in namespace {namespace}; {need.remedy}.",
-    )
-
-
-async def version(api: ApiClient) -> str:
-    """Such as v1.34.1; everybody who is recognised may ask. Raises `NoAnswer`."""
-    asked = library("kubernetes.aio.client").VersionApi(api).get_code
-    return str((await _answer(lambda: asked(_request_timeout=_SECONDS))).git_version)
-
-
-async def allowed(api: ApiClient, namespace: str, rights: Sequence[Right]) -> list[bool]:
-    """Whether each is there; everybody may ask for itself. Raises `NoAnswer`.
-
-    https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
-    """
-    return list(await asyncio.gather(*(_allowed(api, namespace, right) for right in rights)))
-
-
-async def quotas(api: ApiClient, namespace: str) -> list[Quota]:
-    """Those of the namespace. Raises `NoAnswer`, also where they may not be listed."""
-    asked = library("kubernetes.aio.client").CoreV1Api(api).list_namespaced_resource_quota
-    found = await _answer(lambda: asked(namespace, _request_timeout=_SECONDS))
-    return [
-        Quota(
-            name=item.metadata.name,
-            used=item.status.used or {},
-            hard=item.status.hard or {},
-        )
-        for item in found.items
-    ]
-
-
-async def _allowed(api: ApiClient, namespace: str, right: Right) -> bool:
-    verb, resource = right
-    kind, _, part = resource.partition("/")
-    review = {
-        "spec": {
-            "resourceAttributes": {
-                "namespace": namespace,
-                "verb": verb,
-                "group": "batch" if kind in _BATCH else "",
-                "resource": kind,
-                "subresource": part,
-            }
-        }
-    }
-    reviews = library("kubernetes.aio.client").AuthorizationV1Api(api)
-    asked = reviews.create_self_subject_access_review
-    answer = await _answer(lambda: asked(review, _request_timeout=_SECONDS))
-    return bool(answer.status.allowed)
-
-
-async def _answer(ask: Callable[[], Awaitable[Any]]) -> Any:
-    try:
-        return await ask()
-    except Exception as error:  # the library, aiohttp and the connection each have their own
-        raise NoAnswer(describe(error)) from error
-
-
-# The kubernetes runner's part of `mediator check --kubernetes`: its rights, images and quotas.
-
-IMAGE = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*)"
-    r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
-    r"(@(?P<digest>sha256:[0-9a-f]{64}))?"
-)
-"""https://github.com/distribution/reference; a registry may have rules of its own."""
-_ONLY_A_NODE = "only a node that pulls it knows whether it is there"
-
-
-def runner_need(settings: Kubernetes) -> Need:
-    """Without these rights `serve` does not start."""
-    return Need(
-        part="runner",
-        cluster=Cluster(
-            kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace
-        ),
-        rights=JOB_RIGHTS,
-        grade=Grade.ERROR,
-        remedy="apply deploy/kubernetes-runner/role.yaml there",
-    )
-
-
-async def of_runner(api: ApiClient, settings: Kubernetes, need: Need) -> AsyncIterator[Finding]:
-    """Whether the cluster is there, allows what is needed, and has room."""
-    async for finding in cluster_answers(api, need):
-        yield finding
-    try:
-        found = await quotas(api, settings.namespace)
-    except NoAnswer as error:
+        found, _ = await client.list(client.core("resourcequotas"))
+    except KubernetesError as error:
         detail = f"not known, since it {error}; nothing else needs that right"
-        yield Finding(what="runner: quota", grade=Grade.OK, detail=detail)
-    else:
-        for finding in of_quotas(found, settings.namespace):
-            yield finding
+        return [Finding(what="runner: quota", grade=Grade.OK, detail=detail)]
+    return list(of_quotas(map(_quota, found), client.namespace))
+
+
+def _quota(item: Manifest) -> Quota:
+    status = item.get("status") or {}
+    return Quota(
+        name=item["metadata"]["name"],
+        used=status.get("used") or {},
+        hard=status.get("hard") or {},
+    )
 
 
 def images_of(settings: Settings) -> list[str]:

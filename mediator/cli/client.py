@@ -1,4 +1,4 @@
-"""Talking to a running mediator over HTTP; what goes wrong is one sentence."""
+"""A client of a running mediator's HTTP API; what goes wrong is one sentence."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import asyncio
 import json
 import os
 import ssl
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
-import typer
 from yarl import URL
 
-from mediator.cli.failures import FAILED, NOT_NOW, Failure, Refused
+from mediator.cli.failures import NOT_NOW, USAGE, Failure, RequestRefused
 from mediator.cli.target import Target
 from mediator.errors import SettingsError
 
@@ -29,6 +26,8 @@ _ANSWER = 60.0
 _SILENCE = 60.0
 """Seconds without any event; a mediator sends a sign of life every ten."""
 
+LARGEST_PAGE = 500
+"""Deliveries that the operator API gives at once."""
 _STRANGER = "the answer is not one of a mediator, so something else may listen at this URL:"
 
 
@@ -55,15 +54,18 @@ class Answer:
 
 
 @asynccontextmanager
-async def connect(target: Target) -> AsyncIterator[Connection]:
+async def connect(target: Target) -> AsyncIterator[MediatorClient]:
     """Open a connection for several calls. Raises `SettingsError` for a bad certificate file."""
     connector = aiohttp.TCPConnector(ssl=_trust(target))
     async with aiohttp.ClientSession(connector=connector, auto_decompress=True) as session:
-        yield Connection(session, target)
+        yield MediatorClient(session, target)
 
 
-class Connection:
-    """Calls to one mediator. Each raises `Refused`, or `Failure` when it cannot be reached."""
+class MediatorClient:
+    """Calls to one mediator.
+
+    Each raises `RequestRefused`, or `Failure` when it cannot be reached.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, target: Target) -> None:
         self._session = session
@@ -120,13 +122,13 @@ class Connection:
         token = self._target.token
         return {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
 
-    def _refused(self, status: int, body: bytes) -> Refused:
+    def _refused(self, status: int, body: bytes) -> RequestRefused:
         detail = (_object(body) or {}).get("detail")
         if not isinstance(detail, str):
             detail = (
                 f"{self._target.url} answered with status {status} and no reason; is it a mediator?"
             )
-        return Refused(detail, status=status)
+        return RequestRefused(detail, status=status)
 
     def _unreachable(self, error: Exception) -> Failure:
         return Failure(
@@ -134,6 +136,64 @@ class Connection:
             " `mediator serve` running there? Say where it is with --url or MEDIATOR_URL.",
             exit_code=NOT_NOW,
         )
+
+
+def delivery_path(delivery_id: str) -> str:
+    """Where one delivery is."""
+    return f"/v1/deliveries/{quote(delivery_id, safe='')}"
+
+
+async def search(target: Target, query: Mapping[str, str], limit: int | None) -> dict[str, Any]:
+    """Deliveries, page after page, until there are `limit` or no more.
+
+    `next` of what is returned says where it would go on.
+    """
+    items: list[dict[str, Any]] = []
+    after: str | None = None
+    async with connect(target) as mediator:
+        async for page in _pages(mediator, query, limit):
+            items += page["items"]
+            after = page["next"]
+    return {"items": items, "next": after}
+
+
+async def matching_ids(
+    mediator: MediatorClient, query: Mapping[str, str], limit: int | None
+) -> list[str]:
+    """Of the newest `limit` deliveries, the oldest first."""
+    found: list[str] = []
+    async for page in _pages(mediator, query, limit):
+        found += (item["id"] for item in page["items"])
+    return found[::-1]
+
+
+async def find_page(
+    mediator: MediatorClient, query: Mapping[str, str], size: int, after: str | None = None
+) -> dict[str, Any]:
+    """Up to `size` deliveries, the newest first, and in `next` where the next page begins.
+
+    Raises `Failure` when a value of the query cannot be read: each is one of an option.
+    """
+    place = {} if after is None else {"after": after}
+    try:
+        return await mediator.get("/v1/deliveries", {**query, "limit": str(size), **place})
+    except RequestRefused as error:
+        if error.answered == 400:
+            raise Failure(str(error), exit_code=USAGE) from error
+        raise
+
+
+async def _pages(
+    mediator: MediatorClient, query: Mapping[str, str], limit: int | None
+) -> AsyncIterator[dict[str, Any]]:
+    found, after = 0, None
+    while True:
+        size = LARGEST_PAGE if limit is None else min(LARGEST_PAGE, limit - found)
+        page = await find_page(mediator, query, size, after)
+        yield page
+        found, after = found + len(page["items"]), page["next"]
+        if after is None or found == limit:
+            return
 
 
 async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, dict[str, Any]]]:
@@ -179,44 +239,3 @@ def _trust(target: Target) -> ssl.SSLContext | bool:
     except (OSError, ssl.SSLError) as error:
         message = f"--ca-file: {target.ca_file} holds no certificates that can be read ({error})."
         raise SettingsError(message) from error
-
-
-# A call as SecureChange would make it: event, variables, arguments and ticket from options.
-
-
-def query_of(event: str, variables: Sequence[str] | None, arguments: Sequence[str] | None) -> str:
-    """The query string of the hand-over, as the shim makes it.
-
-    What is in the variables is left to whoever reads the query. Raises `typer.BadParameter` for a
-    variable that is not NAME=VALUE.
-    """
-    pairs = [("SCW_EVENT", event)] if event else []
-    for variable in variables or ():
-        name, sign, value = variable.partition("=")
-        if not sign or not name.startswith("SCW_"):
-            raise typer.BadParameter(f"{variable} is not SCW_NAME=VALUE", param_hint="--var")
-        pairs.append((name, value))
-    pairs += [("arg", argument) for argument in arguments or ()]
-    # Arguments that are not UTF-8 are surrogates here, and bytes again on the way.
-    return urlencode(pairs, quote_via=quote, errors="surrogateescape")
-
-
-def read_ticket_file(name: str | None) -> bytes:
-    """The bytes of a file, of standard input for `-`, or none at all for None."""
-    if name is None:
-        return b""
-    if name == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        message = f"--ticket: {name} cannot be read ({error.strerror})."
-        raise Failure(message, exit_code=FAILED) from error
-
-
-def write_streams(stdout: bytes, stderr: bytes) -> None:
-    """Pass on what a script wrote, byte for byte."""
-    for stream, content in ((sys.stdout, stdout), (sys.stderr, stderr)):
-        stream.flush()
-        stream.buffer.write(content)
-        stream.flush()

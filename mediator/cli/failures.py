@@ -42,7 +42,7 @@ class Failure(MediatorError):
         self.exit_code = exit_code
 
 
-class Refused(Failure):
+class RequestRefused(Failure):
     """The mediator answered, and the answer is no."""
 
     def __init__(self, message: str, *, status: int) -> None:

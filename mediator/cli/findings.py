@@ -1,7 +1,8 @@
 """What `mediator check` looks at: everything that would stop the daemon, or a script.
 
 Nothing is changed: no directory is made, no database opened, no port bound, because a mediator
-with the same settings may be running.
+with the same settings may be running. Static checks say whether a script can be compiled and finds
+what it imports; nothing of it is run.
 """
 
 from __future__ import annotations
@@ -18,17 +19,27 @@ from enum import StrEnum
 from pathlib import Path
 
 from mediator.catalog.environments.builder import NOT_BUILT, with_environments
+from mediator.catalog.files import InvalidScript
 from mediator.catalog.interpreter import python_line
 from mediator.catalog.loader import ScriptsDirectory
-from mediator.catalog.metadata import Unfit
 from mediator.catalog.script import Catalog, Script
+from mediator.cli.options import script_named
 from mediator.cli.prepare import builder_of
-from mediator.cli.trial import named
 from mediator.errors import SettingsError
-from mediator.model.policy import RunnerName
 from mediator.settings.schema import Settings, Store
 from mediator.settings.secrets import read_secrets
 from mediator.storage.factory import store_of
+
+_PROBE = Path(__file__).with_name("probe.py")
+_SHELLS = frozenset({"bash", "dash", "ksh", "sh"})
+_SECONDS = 30.0
+_AT_ONCE = 8
+_DISTRIBUTIONS = {
+    "attr": "attrs", "bs4": "beautifulsoup4", "Crypto": "pycryptodome", "dateutil":
+    "python-dateutil", "dotenv": "python-dotenv", "jwt": "pyjwt", "ldap": "python-ldap",
+    "OpenSSL": "pyopenssl", "PIL": "pillow", "pytos2": "pytos2-ce", "yaml": "pyyaml",
+}  # fmt: skip
+"""Modules whose package has another name."""
 
 
 class Grade(StrEnum):
@@ -69,7 +80,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 def findings_of(settings: Settings, names: Sequence[str]) -> Iterator[Finding]:
     """What there is to say of these scripts alone. Raises `NotFound` or `SettingsError`."""
     catalog = _catalog(settings)
-    yield from _of_scripts([named(catalog, name) for name in names])
+    yield from _of_scripts([script_named(catalog, name) for name in names])
 
 
 def intention(settings: Settings) -> str:
@@ -164,15 +175,15 @@ def _catalog(settings: Settings) -> Catalog:
 
 def _of_scripts(scripts: Iterable[Script]) -> Iterator[Finding]:
     """One finding each, unless there are several; a script that is fine is found to be so."""
-    for script, found in doubts(scripts):
+    for script, found in static_checks(scripts):
         own = _script(script)
         if own.grade is not Grade.OK or not found:
             yield own
-        for doubt in found:
+        for defect in found:
             # Before its packages are there, nobody knows what is missing.
-            if doubt.fatal or script.problem != NOT_BUILT:
-                grade = Grade.BROKEN if doubt.fatal else Grade.WARNING
-                yield Finding(what=script.name, grade=grade, detail=doubt.sentence)
+            if defect.fatal or script.problem != NOT_BUILT:
+                grade = Grade.BROKEN if defect.fatal else Grade.WARNING
+                yield Finding(what=script.name, grade=grade, detail=defect.sentence)
 
 
 def _script(script: Script) -> Finding:
@@ -184,22 +195,8 @@ def _script(script: Script) -> Finding:
     return Finding(what=script.name, grade=grade, detail=script.warning or script.description)
 
 
-# Whether a script can be compiled and finds what it imports. Nothing of it is run.
-
-_PROBE = Path(__file__).with_name("probe.py")
-_SHELLS = frozenset({"bash", "dash", "ksh", "sh"})
-_SECONDS = 30.0
-_AT_ONCE = 8
-_DISTRIBUTIONS = {
-    "attr": "attrs", "bs4": "beautifulsoup4", "Crypto": "pycryptodome", "dateutil":
-    "python-dateutil", "dotenv": "python-dotenv", "jwt": "pyjwt", "ldap": "python-ldap",
-    "OpenSSL": "pyopenssl", "PIL": "pillow", "pytos2": "pytos2-ce", "yaml": "pyyaml",
-}  # fmt: skip
-"""Modules whose package has another name."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Doubt:
+class Defect:
     """Something that is wrong with the text of a script."""
 
     fatal: bool
@@ -207,21 +204,21 @@ class Doubt:
     sentence: str
 
 
-def doubts(scripts: Iterable[Script]) -> list[tuple[Script, list[Doubt]]]:
+def static_checks(scripts: Iterable[Script]) -> list[tuple[Script, list[Defect]]]:
     """What is wrong with each, several looked at at once."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        asked = [(script, pool.submit(_doubts, script)) for script in scripts]
+        asked = [(script, pool.submit(_defects, script)) for script in scripts]
         return [(script, found.result()) for script, found in asked]
 
 
-def _doubts(script: Script) -> list[Doubt]:
+def _defects(script: Script) -> list[Defect]:
     try:
         data = script.path.read_bytes()
         line = python_line(data)
-    except (OSError, Unfit):  # the catalog has said so
+    except (OSError, InvalidScript):  # the catalog has said so
         return []
     found = list(_line_ends(data))
-    if script.policy.runner is RunnerName.KUBERNETES:
+    if script.policy.in_pod:
         return found  # its interpreter and what it imports are in an image
     if line is not None:
         program = script.interpreter[0] if script.interpreter else _found(line.program, script)
@@ -230,15 +227,15 @@ def _doubts(script: Script) -> list[Doubt]:
     return [*found, *_shell(script, data)]
 
 
-def _line_ends(data: bytes) -> Iterator[Doubt]:
+def _line_ends(data: bytes) -> Iterator[Defect]:
     at = data.find(b"\r\n")
     if at >= 0:
         number = data.count(b"\n", 0, at) + 1
         sentence = f"line {number} ends as in Windows (CR LF); save it with plain line feeds."
-        yield Doubt(fatal=False, sentence=sentence)
+        yield Defect(fatal=False, sentence=sentence)
 
 
-def _python(script: Script, program: str, flags: Iterable[str]) -> Iterator[Doubt]:
+def _python(script: Script, program: str, flags: Iterable[str]) -> Iterator[Defect]:
     text = _PROBE.read_text(encoding="utf-8")
     answer = _output([program, *flags, "-c", text, str(script.path)], script)
     try:
@@ -248,9 +245,9 @@ def _python(script: Script, program: str, flags: Iterable[str]) -> Iterator[Doub
     if told.get("syntax"):
         line, reason = told["syntax"]
         place = f"line {line}" if line else "somewhere"
-        yield Doubt(fatal=True, sentence=f"{place}: {reason}.")
+        yield Defect(fatal=True, sentence=f"{place}: {reason}.")
     for module, line in told.get("missing", ()):
-        yield Doubt(fatal=False, sentence=_missing(script, module, line, program))
+        yield Defect(fatal=False, sentence=_missing(script, module, line, program))
 
 
 def _missing(script: Script, module: str, line: int, program: str) -> str:
@@ -263,7 +260,7 @@ def _missing(script: Script, module: str, line: int, program: str) -> str:
     )
 
 
-def _shell(script: Script, data: bytes) -> Iterator[Doubt]:
+def _shell(script: Script, data: bytes) -> Iterator[Defect]:
     words = data.partition(b"\n")[0].decode(errors="replace").removeprefix("#!").split()
     program = next((word for word in words if Path(word).name in _SHELLS), "")
     if not data.startswith(b"#!") or not program:
@@ -271,7 +268,7 @@ def _shell(script: Script, data: bytes) -> Iterator[Doubt]:
     answer = _output([_found(program, script), "-n", str(script.path)], script)
     if answer is not None and answer.returncode != 0:
         reason = answer.stderr.partition("\n")[0].removeprefix(f"{script.path}: ").strip()
-        yield Doubt(fatal=True, sentence=f"{reason or 'it is not a script of its shell'}.")
+        yield Defect(fatal=True, sentence=f"{reason or 'it is not a script of its shell'}.")
 
 
 def _found(program: str, script: Script) -> str:

@@ -54,7 +54,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    epilog="Exit codes and examples: docs/cli.md, and --help of each command.",
+    epilog="Exit codes and examples: docs/reference/cli.md, and --help of each command.",
 )
 
 
@@ -123,9 +123,6 @@ def _nobody_reads() -> int:
     """As `| head` wants it: silently. What is still buffered goes nowhere at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
-
-
-# Commands whose modules are imported when they are called.
 
 
 class LazyCommand(TyperCommand):

@@ -16,8 +16,6 @@ from mediator.cli.failures import USAGE, Failure
 from mediator.cli.output import say
 from mediator.model.policy import Kind
 
-# What `mediator new` writes: a script of a kind, in a language, and what SecureChange sends it.
-
 
 class Language(StrEnum):
     """What a script is written in."""
@@ -57,73 +55,6 @@ _EVENTS = {Kind.TRIGGER: "CREATE", Kind.PRE_ASSIGNMENT: "PRE_ASSIGNMENT_SCRIPT"}
 _ARGUMENTS = {Kind.CONDITION: ("4711",)}
 _LONGEST = 200
 """Characters of a file name; the sample's is a little longer."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Skeleton:
-    """A script to be written."""
-
-    name: str
-    """its file name"""
-    kind: Kind
-    language: Language
-
-    @property
-    def sample_name(self) -> str:
-        """The file name of the ticket; `.xml` is data, and is not taken for a script."""
-        return f"{PurePath(self.name).stem}.sample.xml"
-
-    @property
-    def call(self) -> tuple[str, ...]:
-        """The options of `mediator run` that make it as SecureChange calls this kind."""
-        return "--event", _EVENTS.get(self.kind, "")
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """What SecureChange gives this kind as arguments, with the sample."""
-        return _ARGUMENTS.get(self.kind, ())
-
-    def text(self) -> str:
-        """The whole script."""
-        suffix = _USUAL[self.language]
-        body = _read(f"{self.kind}{suffix}.txt").replace("@NAME@", self.name)
-        return "\n".join([_FIRST_LINES[self.language], *self._block(), body])
-
-    def sample(self) -> str:
-        """What SecureChange sends to this kind."""
-        return _read(f"{_SAMPLES.get(self.kind, 'ticket_info')}.xml")
-
-    def _block(self) -> list[str]:
-        keys = _PYTHON_KEYS if self.language is Language.PYTHON else ()
-        policy = _INTERACTIVE_KEYS if self.kind.interactive else _TRIGGER_KEYS
-        lines = (*keys, "[tool.mediator]", f'kind = "{self.kind}"', *policy)
-        return ["# /// script", *(f"# {line}" for line in lines), "# ///"]
-
-
-def language_of(name: str, wanted: Language | None) -> tuple[str, Language]:
-    """The file name with its suffix, and the language. Raises `Failure` for an unfit name."""
-    if not name.isprintable() or "/" in name or name.startswith((".", "-")) or len(name) > _LONGEST:
-        raise _unfit(f"{name!r} is no name for a script: say it without directory, such as decide.")
-    suffix = PurePath(name).suffix
-    by_suffix = _SUFFIXES.get(suffix)
-    if not suffix:
-        language = wanted or Language.PYTHON
-        return name + _USUAL[language], language
-    if by_suffix is None:
-        raise _unfit(f"{name}: a script is written in Python (.py) or bash (.sh), not {suffix}.")
-    if wanted not in {None, by_suffix}:
-        raise _unfit(f"{name} ends as {by_suffix} does, and --language says {wanted}.")
-    return name, by_suffix
-
-
-def _unfit(sentence: str) -> Failure:
-    return Failure(sentence, exit_code=USAGE)
-
-
-def _read(file: str) -> str:
-    return resources.files("mediator.cli").joinpath("skeletons", file).read_text(encoding="utf-8")
-
-
 app = typer.Typer(add_completion=False)
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Its file name; without a suffix it gets one.")
@@ -176,6 +107,73 @@ def new(
     else:
         _write(sample, skeleton.sample(), mode=0o644)
     _tell(skeleton, script, sample, own_config=config)
+
+
+def language_of(name: str, wanted: Language | None) -> tuple[str, Language]:
+    """The file name with its suffix, and the language. Raises `Failure` for what is no name."""
+    if not name.isprintable() or "/" in name or name.startswith((".", "-")) or len(name) > _LONGEST:
+        raise _misnamed(
+            f"{name!r} is no name for a script: say it without directory, such as decide."
+        )
+    suffix = PurePath(name).suffix
+    by_suffix = _SUFFIXES.get(suffix)
+    if not suffix:
+        language = wanted or Language.PYTHON
+        return name + _USUAL[language], language
+    if by_suffix is None:
+        raise _misnamed(f"{name}: a script is written in Python (.py) or bash (.sh), not {suffix}.")
+    if wanted not in {None, by_suffix}:
+        raise _misnamed(f"{name} ends as {by_suffix} does, and --language says {wanted}.")
+    return name, by_suffix
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skeleton:
+    """A script to be written."""
+
+    name: str
+    """its file name"""
+    kind: Kind
+    language: Language
+
+    @property
+    def sample_name(self) -> str:
+        """The file name of the ticket; `.xml` is data, and is not taken for a script."""
+        return f"{PurePath(self.name).stem}.sample.xml"
+
+    @property
+    def call(self) -> tuple[str, ...]:
+        """The options of `mediator run` that make it as SecureChange calls this kind."""
+        return "--event", _EVENTS.get(self.kind, "")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What SecureChange gives this kind as arguments, with the sample."""
+        return _ARGUMENTS.get(self.kind, ())
+
+    def text(self) -> str:
+        """The whole script."""
+        suffix = _USUAL[self.language]
+        body = _read(f"{self.kind}{suffix}.txt").replace("@NAME@", self.name)
+        return "\n".join([_FIRST_LINES[self.language], *self._block(), body])
+
+    def sample(self) -> str:
+        """What SecureChange sends to this kind."""
+        return _read(f"{_SAMPLES.get(self.kind, 'ticket_info')}.xml")
+
+    def _block(self) -> list[str]:
+        keys = _PYTHON_KEYS if self.language is Language.PYTHON else ()
+        policy = _INTERACTIVE_KEYS if self.kind.interactive else _TRIGGER_KEYS
+        lines = (*keys, "[tool.mediator]", f'kind = "{self.kind}"', *policy)
+        return ["# /// script", *(f"# {line}" for line in lines), "# ///"]
+
+
+def _misnamed(sentence: str) -> Failure:
+    return Failure(sentence, exit_code=USAGE)
+
+
+def _read(file: str) -> str:
+    return resources.files("mediator.cli").joinpath("skeletons", file).read_text(encoding="utf-8")
 
 
 def _refuse_same_stem(script: Path) -> None:

@@ -1,15 +1,22 @@
-"""Options that several commands share, and how settings are found."""
+"""Options that several commands share, and what they mean: settings, a script, a call, a ticket."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote, urlencode
 
 import typer
 
+from mediator.cli.failures import FAILED, Failure
 from mediator.settings.load import load
 from mediator.settings.schema import Settings
+
+if TYPE_CHECKING:  # most commands need no catalog, and start sooner without
+    from mediator.catalog.script import Catalog, Script
 
 DEFAULT_FILE = Path("mediator.yaml")
 
@@ -93,3 +100,41 @@ def settings_file(config: Path | None) -> Path | None:
 def settings(config: Path | None) -> Settings:
     """The settings of the file, the environment and the defaults. Raises `SettingsError`."""
     return load(settings_file(config), os.environ)
+
+
+def script_named(catalog: Catalog, name: str) -> Script:
+    """The script of that name, or of that path in the scripts directory. Raises `NotFound`."""
+    path = Path(name)
+    if "/" in name and path.parent.resolve() == catalog.directory.resolve():
+        name = path.name  # as the shell completes it
+    return catalog.find(name)
+
+
+def query_of(event: str, variables: Sequence[str] | None, arguments: Sequence[str] | None) -> str:
+    """The query string of the hand-over, as the shim makes it.
+
+    What is in the variables is left to whoever reads the query. Raises `typer.BadParameter` for a
+    variable that is not NAME=VALUE.
+    """
+    pairs = [("SCW_EVENT", event)] if event else []
+    for variable in variables or ():
+        name, sign, value = variable.partition("=")
+        if not sign or not name.startswith("SCW_"):
+            raise typer.BadParameter(f"{variable} is not SCW_NAME=VALUE", param_hint="--var")
+        pairs.append((name, value))
+    pairs += [("arg", argument) for argument in arguments or ()]
+    # Arguments that are not UTF-8 are surrogates here, and bytes again on the way.
+    return urlencode(pairs, quote_via=quote, errors="surrogateescape")
+
+
+def read_ticket_file(name: str | None) -> bytes:
+    """The bytes of a file, of standard input for `-`, or none at all for None."""
+    if name is None:
+        return b""
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        message = f"--ticket: {name} cannot be read ({error.strerror})."
+        raise Failure(message, exit_code=FAILED) from error

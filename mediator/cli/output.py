@@ -98,6 +98,14 @@ def show_line(document: Any) -> None:
     print(json.dumps(document), flush=True)  # noqa: T201 - this is the output
 
 
+def write_streams(stdout: bytes, stderr: bytes) -> None:
+    """Pass on what a script wrote, byte for byte."""
+    for stream, content in ((sys.stdout, stdout), (sys.stderr, stderr)):
+        stream.flush()
+        stream.buffer.write(content)
+        stream.flush()
+
+
 def say(sentence: str) -> None:
     """Tell the person at the keyboard something, on stderr, as one line."""
     print(f"mediator: {visible(sentence)}", file=sys.stderr)  # noqa: T201 - the command's own voice
@@ -120,9 +128,6 @@ def _width(column: Column) -> int:
 def _as_json(found: re.Match[str]) -> str:
     character = found[0]
     return character if harmless(character) else json.dumps(character)[1:-1]
-
-
-# Times of the mediator's documents, as a person at this place reads them.
 
 
 def short(text: str | None, *, now: datetime) -> str:

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mediator.catalog.environments.builder import Builder, Prepared, builder, prepare
+from mediator.catalog.environments.builder import Builder, BuildReport, builder, prepare
 from mediator.catalog.environments.uv import Uv
 from mediator.catalog.loader import ScriptsDirectory
 from mediator.catalog.script import Catalog
@@ -53,13 +53,13 @@ def builder_of(loaded: Settings) -> Builder:
     return builder(Uv(settings=loaded.environments, environ=os.environ))
 
 
-def pruned(made: Sequence[Prepared], from_: Builder) -> list[str]:
+def pruned(made: Sequence[BuildReport], from_: Builder) -> list[str]:
     """Remove all others; the keys of those that were there."""
     keep = {one.key for one in made}
-    return sorted(from_.shelf.remove(keep=keep, unused_for=timedelta(0)))
+    return sorted(from_.cache.evict(keep=keep, unused_for=timedelta(0)))
 
 
-def listing(made: Sequence[Prepared], catalog: Catalog) -> Table:
+def listing(made: Sequence[BuildReport], catalog: Catalog) -> Table:
     """A line for each environment."""
     rows = table("SCRIPTS", "STATE", "DETAIL", whole=("STATE",))
     for one in made:
@@ -71,20 +71,20 @@ def listing(made: Sequence[Prepared], catalog: Catalog) -> Table:
     return rows
 
 
-def _state(one: Prepared) -> Text:
+def _state(one: BuildReport) -> Text:
     if one.problem:
         return cell("failed", "bold red")
     return cell("built" if one.built else "ok", "green")
 
 
-def _detail(one: Prepared) -> str:
+def _detail(one: BuildReport) -> str:
     if one.problem:
         return one.problem
     took = f" in {one.seconds:.1f} s" if one.built else ""
     return f"{', '.join(one.requirements) or 'no packages'}{took}"
 
 
-def _document(made: Sequence[Prepared], removed: Sequence[str]) -> dict[str, object]:
+def _document(made: Sequence[BuildReport], removed: Sequence[str]) -> dict[str, object]:
     items = [
         {
             "scripts": list(one.scripts),

@@ -7,7 +7,6 @@ from typing import Any
 import typer
 
 from mediator.cli import options
-from mediator.cli.client import read_ticket_file
 from mediator.cli.failures import Failure
 from mediator.cli.output import AsJson, cell, say, show, show_json, table
 from mediator.model.policy import EMPTY
@@ -48,7 +47,7 @@ def explain_routes(
         (row.route for row in table_),
         event=event,
         arguments=arguments or (),
-        ticket=read_ticket(read_ticket_file(ticket), roots=("ticket_info", EMPTY)),
+        ticket=read_ticket(options.read_ticket_file(ticket), roots=("ticket_info", EMPTY)),
     )
     if as_json:
         show_json(_document(found))

@@ -10,9 +10,8 @@ import typer
 from mediator import logs
 from mediator.catalog.script import Script
 from mediator.cli import options
-from mediator.cli.client import query_of
 from mediator.cli.output import AsJson, say, show_json
-from mediator.cli.trial import Foretold, Passing, Trial, foreground
+from mediator.cli.trial import DryRunReport, PassThrough, Trial, foreground
 from mediator.settings.schema import LogLevel
 from mediator.web.request import read_query
 
@@ -41,38 +40,38 @@ def run(
     """
     loaded = options.settings(config)
     logs.configure(level=LogLevel.ERROR, as_json=False)
-    call = read_query(query_of(event, variables, arguments))
+    call = read_query(options.query_of(event, variables, arguments))
     trial = Trial(settings=loaded, name=script, call=call, ticket=ticket)
-    found, foretold = asyncio.run(_make(trial, live=not as_json))
+    found, report = asyncio.run(_make(trial, live=not as_json))
     if as_json:
-        show_json(_document(found, foretold))
+        show_json(_document(found, report))
     else:
-        say(f"{found.name}: {foretold.sentence}")
-    raise typer.Exit(foretold.exit_code)
+        say(f"{found.name}: {report.sentence}")
+    raise typer.Exit(report.exit_code)
 
 
-async def _make(trial: Trial, *, live: bool) -> tuple[Script, Foretold]:
+async def _make(trial: Trial, *, live: bool) -> tuple[Script, DryRunReport]:
     prepared = await trial.prepared()
-    passing = Passing() if live else None
+    pass_through = PassThrough() if live else None
     async with foreground() as here:
-        foretold = await prepared.make(here, passing=passing)
-    if passing is not None:
-        passing.refuse_unread()
-    return prepared.script, foretold
+        report = await prepared.make(here, pass_through=pass_through)
+    if pass_through is not None:
+        pass_through.refuse_unread()
+    return prepared.script, report
 
 
-def _document(script: Script, foretold: Foretold) -> dict[str, Any]:
-    ended, verdict = foretold.made.ended, foretold.verdict
+def _document(script: Script, report: DryRunReport) -> dict[str, Any]:
+    ended, verdict = report.attempt.ended, report.verdict
     return {
         "script": script.name,
         "outcome": ended.outcome,
         "exit_code": ended.exit_code,
         "signal": ended.signal,
-        "seconds": round(foretold.made.seconds, 3),
+        "seconds": round(report.attempt.seconds, 3),
         "reason": ended.reason,
         "stdout": ended.stdout.kept.decode("utf-8", "replace"),
         "stderr": ended.stderr.kept.decode("utf-8", "replace"),
         "state": verdict.state,
         "due": None if verdict.due is None else verdict.due.isoformat(),
-        "follows": foretold.follows,
+        "follows": report.follows,
     }

@@ -14,9 +14,9 @@ import uuid_utils
 from yarl import URL
 
 from mediator.cli import options
-from mediator.cli.client import Answer, connect, query_of, read_ticket_file, write_streams
+from mediator.cli.client import Answer, connect
 from mediator.cli.failures import FAILED, NOT_ALLOWED, NOT_NOW, Failure
-from mediator.cli.output import AsJson, say, show_json
+from mediator.cli.output import AsJson, say, show_json, write_streams
 from mediator.cli.target import Target, find_url
 from mediator.clock import SystemClock
 from mediator.errors import SettingsError
@@ -129,8 +129,8 @@ def send(  # noqa: PLR0913 - one parameter an option
     """
     handover = Handover(
         script=script,
-        query=query_of(event, variables, arguments),
-        body=read_ticket_file(ticket),
+        query=options.query_of(event, variables, arguments),
+        body=options.read_ticket_file(ticket),
         key=find_key(config, script, key_id=key_id, key_file=key_file),
         idempotency_key=idempotency_key or uuid_utils.uuid4().hex,
         wait=wait,

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 import typer
 
-from mediator import logs
+from mediator.cli.logs import log_as_asked
 from mediator.cli.options import Config, settings
 from mediator.daemon.daemon import Daemon
-from mediator.settings.schema import LogFormat, Settings
+from mediator.settings.schema import Settings
 
 app = typer.Typer(add_completion=False)
 
@@ -35,13 +35,6 @@ def serve(config: Config = None) -> None:
 
 async def _serve(loaded: Settings) -> None:
     await Daemon(loaded, environ=os.environ).run(announce)
-
-
-def log_as_asked(loaded: Settings) -> None:
-    """Set up logging by the settings."""
-    wanted = loaded.log.format
-    as_json = wanted is LogFormat.JSON or (wanted is LogFormat.AUTO and not sys.stderr.isatty())
-    logs.configure(level=loaded.log.level, as_json=as_json)
 
 
 def announce(fields: Mapping[str, object]) -> None:

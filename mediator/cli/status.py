@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mediator.cli import options
-from mediator.cli.client import Connection, connect
+from mediator.cli.client import MediatorClient, connect
 from mediator.cli.failures import FAILED, NOT_NOW, Failure
 from mediator.cli.output import AsJson, cell, fields, short, show, show_json, table
 from mediator.cli.target import Target, find_target
@@ -24,6 +24,8 @@ from mediator.cli.target import Target, find_target
 app = typer.Typer(add_completion=False)
 _PAUSE = 2.0
 """Seconds between two looks."""
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_UNKNOWN = "unknown: the store is away"
 Watch = Annotated[
     bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")
 ]
@@ -66,13 +68,13 @@ async def _once(target: Target) -> dict[str, Any]:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Seen:
+class _LastLook:
     """The last look."""
 
     code: int = 0
     things: list[RenderableType] = field(default_factory=list)
 
-    async def look(self, mediator: Connection, target: Target) -> RenderableType:
+    async def look(self, mediator: MediatorClient, target: Target) -> RenderableType:
         """What there is to see now. Raises `Failure` at the first look, and when refused."""
         try:
             document = await mediator.get("/v1/status")
@@ -86,27 +88,21 @@ class _Seen:
 
 
 def _watched(target: Target) -> int:
-    seen = _Seen()
+    last = _LastLook()
     with suppress(KeyboardInterrupt):
-        asyncio.run(_watch(target, seen))
-    return seen.code
+        asyncio.run(_watch(target, last))
+    return last.code
 
 
-async def _watch(target: Target, seen: _Seen) -> None:
+async def _watch(target: Target, last: _LastLook) -> None:
     console = Console(markup=False, highlight=False)
     async with connect(target) as mediator:
-        first = await seen.look(mediator, target)
+        first = await last.look(mediator, target)
         with Live(first, console=console, screen=True, auto_refresh=False) as live:
             live.refresh()
             while True:
                 await asyncio.sleep(_PAUSE)
-                live.update(await seen.look(mediator, target), refresh=True)
-
-
-# What `mediator status` shows: the mediator's own lines, then a line for each script.
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_UNKNOWN = "unknown: the store is away"
+                live.update(await last.look(mediator, target), refresh=True)
 
 
 def glance(document: dict[str, Any], url: str) -> list[RenderableType]:

@@ -12,14 +12,13 @@ from pathlib import Path
 import typer
 
 from mediator import logs
-from mediator.catalog.files import Fingerprint, Settling, fingerprint
+from mediator.catalog.files import Debounce, Fingerprint, fingerprint
 from mediator.catalog.loader import ScriptsDirectory
 from mediator.catalog.script_file import SIDECAR
 from mediator.cli import options
-from mediator.cli.client import query_of
 from mediator.cli.failures import USAGE, Failure
 from mediator.cli.output import say
-from mediator.cli.trial import Foreground, Passing, Trial, foreground, named
+from mediator.cli.trial import Foreground, PassThrough, Trial, foreground
 from mediator.errors import MediatorError
 from mediator.settings.schema import LogLevel
 from mediator.web.request import read_query
@@ -53,53 +52,53 @@ def watch(
         raise Failure(sentence, exit_code=USAGE)
     loaded = options.settings(config)
     logs.configure(level=LogLevel.ERROR, as_json=False)
-    call = read_query(query_of(event, variables, arguments))
+    call = read_query(options.query_of(event, variables, arguments))
     asyncio.run(_watch(Trial(settings=loaded, name=script, call=call, ticket=ticket)))
     raise typer.Exit(_INTERRUPTED)
 
 
 async def _watch(trial: Trial) -> None:
-    name = named(await asyncio.to_thread(_directory(trial).load), trial.name).name
-    files = Watched(trial=trial, name=name)
+    name = options.script_named(await asyncio.to_thread(_directory(trial).load), trial.name).name
+    files = TrialFiles(trial=trial, name=name)
     async with foreground() as here:
-        changes = _Changes(files)
-        looking = asyncio.create_task(changes.run(), name="look for changes")
+        watcher = _FileWatcher(files)
+        looking = asyncio.create_task(watcher.run(), name="look for changes")
         try:
             while not here.stopped.is_set():
-                await _round(trial, here, changes)
+                await _round(trial, here, watcher)
         finally:
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
 
 
-async def _round(trial: Trial, here: Foreground, changes: _Changes) -> None:
+async def _round(trial: Trial, here: Foreground, watcher: _FileWatcher) -> None:
     """One attempt, to its end or until there is something newer; then wait for that."""
-    changes.due.clear()
-    passing = Passing()
+    watcher.due.clear()
+    pass_through = PassThrough()
     print(f"── {datetime.now().astimezone():%H:%M:%S} {trial.name} ", flush=True)  # noqa: T201
-    making = asyncio.create_task(_make(trial, here, passing), name="attempt")
-    changed = asyncio.create_task(changes.due.wait(), name="changed")
+    making = asyncio.create_task(_make(trial, here, pass_through), name="attempt")
+    changed = asyncio.create_task(watcher.due.wait(), name="changed")
     stopped = asyncio.create_task(here.stopped.wait(), name="stopped")
     await asyncio.wait({making, changed, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    passing.stop.set()
+    pass_through.stop.set()
     await making
-    passing.refuse_unread()
+    pass_through.refuse_unread()
     await asyncio.wait({changed, stopped}, return_when=asyncio.FIRST_COMPLETED)
     for task in (changed, stopped):
         task.cancel()
 
 
-async def _make(trial: Trial, here: Foreground, passing: Passing) -> None:
+async def _make(trial: Trial, here: Foreground, pass_through: PassThrough) -> None:
     """One attempt; what stops it before it begins is told, and may be mended by the next save."""
     try:
         prepared = await trial.prepared()
         run = replace(prepared.run, grace=min(prepared.run.grace, _GRACE))
-        foretold = await replace(prepared, run=run).make(here, passing=passing)
+        report = await replace(prepared, run=run).make(here, pass_through=pass_through)
     except MediatorError as error:
         say(str(error))
     else:
-        say(f"{prepared.script.name}: {foretold.sentence}")
+        say(f"{prepared.script.name}: {report.sentence}")
 
 
 def _directory(trial: Trial) -> ScriptsDirectory:
@@ -107,7 +106,7 @@ def _directory(trial: Trial) -> ScriptsDirectory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Watched:
+class TrialFiles:
     """The files on which a run depends."""
 
     trial: Trial
@@ -133,21 +132,21 @@ class Watched:
                 yield path
 
 
-class _Changes:
+class _FileWatcher:
     """Sets `due` when a file has changed and was then left alone for a moment."""
 
-    def __init__(self, files: Watched) -> None:
+    def __init__(self, files: TrialFiles) -> None:
         self.due = asyncio.Event()
         self._files = files
-        self._settling = Settling()
+        self._debounce = Debounce()
         self._before = files.look()  # before anything is run, so that no save is overlooked
-        self._settling.look(self._before)
+        self._debounce.recent(self._before)
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(_LOOK)
             now = await asyncio.to_thread(self._files.look)
-            if not self._settling.look(now) and now != self._before:
+            if not self._debounce.recent(now) and now != self._before:
                 self._before = now
                 self.due.set()

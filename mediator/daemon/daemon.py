@@ -17,7 +17,6 @@ from typing import NoReturn
 import structlog
 
 from mediator.daemon.http_server import listeners
-from mediator.daemon.lag import watch_lag
 from mediator.daemon.service_manager import ServiceManager
 from mediator.daemon.wiring import assemble
 from mediator.errors import MediatorError
@@ -27,6 +26,8 @@ _log = structlog.get_logger()
 
 _CLOSING = 20.0
 """Seconds that closing every part takes at most, when nothing runs any more."""
+_LAG_EVERY = 0.5
+"""Seconds between two looks at how late the event loop is."""
 
 Ready = Callable[[Mapping[str, object]], None]
 """Told once, when work is taken: the fields of the ready line."""
@@ -77,13 +78,14 @@ class Daemon:
         Scripts begin to run only when all of this has succeeded.
         """
         parts = self._parts
-        stack.push_async_callback(parts.tracer.close)
+        if parts.spans is not None:
+            stack.push_async_callback(parts.spans.close)
         stack.push_async_callback(parts.store.close)
         await parts.store.start()
         stack.push_async_callback(parts.scripts.close)
         await parts.scripts.start()
-        await parts.runner.start()
-        stack.push_async_callback(parts.runner.close)
+        await parts.runners.start()
+        stack.push_async_callback(parts.runners.close)
         parts.keep_warm()
         urls = {}
         for name, listener in listeners(self._settings.http, parts.services).items():
@@ -166,3 +168,15 @@ async def _end(task: asyncio.Task[None]) -> None:
     """Cut it if it still runs, and wait; how it ended was told before."""
     task.cancel()
     await asyncio.wait({task})
+
+
+async def watch_lag(observe: Callable[[float], None], *, every: float = _LAG_EVERY) -> None:
+    """Again and again tell how many seconds too late this was woken, until cancelled.
+
+    Everything the daemon does waits for the event loop.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + every
+        await asyncio.sleep(every)
+        observe(max(0.0, loop.time() - due))

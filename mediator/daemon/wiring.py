@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 import uuid_utils
+from opentelemetry.trace import NoOpTracer
 
 from mediator.catalog.environments.builder import builder
 from mediator.catalog.environments.uv import Uv
@@ -17,7 +19,7 @@ from mediator.catalog.live import LiveScripts
 from mediator.catalog.loader import ScriptsDirectory
 from mediator.clock import SystemClock
 from mediator.dispatch.attempt import AttemptMaker
-from mediator.dispatch.dispatcher import Dispatcher
+from mediator.dispatch.dispatcher import Dispatcher, Pace
 from mediator.dispatch.environment import warm_ahead
 from mediator.dispatch.retention import Cleaner
 from mediator.dispatch.slots import Slots
@@ -25,18 +27,20 @@ from mediator.errors import SettingsError, StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.metrics.system import PARENTS
 from mediator.model.signatures import Key, Verifier
-from mediator.runners.factory import ChosenRunner
+from mediator.runners.factory import Runners
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.output import LiveOutputs
-from mediator.runners.preforked import WarmRunner
+from mediator.runners.preforked import Parents
+from mediator.runners.process import ProcessRunner
 from mediator.settings.schema import Auth, Settings, Tracing
 from mediator.settings.secrets import Secrets, read_secrets
 from mediator.storage.factory import store_of
 from mediator.storage.interface import DeliveryStore
-from mediator.storage.measured import MeasuredStore
-from mediator.tracing.port import NoTracer, Tracer
-from mediator.web.backpressure import Bounds
+from mediator.web.backpressure import Backpressure
 from mediator.web.services import Check, Holder, Services
+
+if TYPE_CHECKING:  # an extra, which is imported where it is used
+    from mediator.tracing.otlp import OtlpExport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,13 +49,14 @@ class Parts:
 
     store: DeliveryStore
     scripts: LiveScripts
-    runner: ChosenRunner
+    runners: Runners
     slots: Slots
     dispatcher: Dispatcher
     cleaner: Cleaner
     services: Services
     metrics: Metrics
-    tracer: Tracer
+    spans: OtlpExport | None
+    """what sends spans; None: they are not recorded"""
     keep_warm: Callable[[], None]
     """gets ready what scripts are forks of; does nothing before the runner has started"""
 
@@ -60,21 +65,23 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
     """Make the parts. Reads the secrets; raises `SettingsError` when one is not there."""
     secrets = read_secrets(settings.auth)
     clock, metrics, live = SystemClock(), Metrics(), LiveOutputs()
-    tracer = make_tracer(settings.tracing)
-    store = MeasuredStore(store_of(settings.store), metrics)
+    spans = make_export(settings.tracing)
+    tracer = NoOpTracer() if spans is None else spans.tracer
+    store = store_of(settings.store, metrics)
     scripts = _scripts(settings, metrics, environ)
-    here = WarmRunner(settings.dispatch.work_directory)
+    parents = Parents()
+    here = ProcessRunner(settings.dispatch.work_directory, parents=parents)
     cluster = KubernetesRunner(settings.kubernetes) if settings.kubernetes.enabled else None
-    runner = ChosenRunner(here=here, cluster=cluster)
+    runners = Runners(here=here, cluster=cluster)
     scripts.listen(lambda _: store.notices.work())
-    keep_warm = _keep_warm(scripts, here, dict(environ))
+    keep_warm = _keep_warm(scripts, parents, dict(environ))
     scripts.listen(lambda _: keep_warm())
     scripts.listen(lambda _: _know(scripts, metrics))
     slots = _slots(settings, metrics)
-    _show_limits(settings, here, metrics)
+    _show_limits(settings, parents, metrics)
     maker = AttemptMaker(
         store=store,
-        runner=runner,
+        runners=runners,
         metrics=metrics,
         clock=clock,
         daemon_environment=dict(environ),
@@ -89,7 +96,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         slots=slots,
         maker=maker,
         clock=clock,
-        lease=settings.store.lease,
+        pace=Pace(lease=settings.store.lease),
     )
     cleaner = Cleaner(
         store=store,
@@ -98,7 +105,7 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         metrics=metrics,
         clock=clock,
     )
-    bounds = Bounds(store, settings.store, clock)
+    backpressure = Backpressure(store, settings.store, clock)
     services = Services(
         store=store,
         scripts=scripts,
@@ -110,31 +117,32 @@ def assemble(settings: Settings, *, environ: Mapping[str, str]) -> Parts:
         deduplicate=settings.dispatch.deduplicate,
         migration=settings.http.migration,
         routes=tuple(row.route for row in settings.routes),
-        bounds=bounds,
-        checks={**_checks(store, dispatcher), "disk": bounds.disk},
+        backpressure=backpressure,
+        slots=slots,
+        checks={**_checks(store, dispatcher), "disk": backpressure.disk},
         live=live,
         tracer=tracer,
     )
     return Parts(
         store=store,
         scripts=scripts,
-        runner=runner,
+        runners=runners,
         slots=slots,
         dispatcher=dispatcher,
         cleaner=cleaner,
         services=services,
         metrics=metrics,
-        tracer=tracer,
+        spans=spans,
         keep_warm=keep_warm,
     )
 
 
 def _keep_warm(
-    scripts: LiveScripts, runner: WarmRunner, environ: Mapping[str, str]
+    scripts: LiveScripts, parents: Parents, environ: Mapping[str, str]
 ) -> Callable[[], None]:
     def keep_warm() -> None:
         for warm, environment in warm_ahead(scripts.catalog.scripts.values(), environ):
-            runner.keep_warm(warm, environment)
+            parents.want(warm, environment)
 
     return keep_warm
 
@@ -153,12 +161,12 @@ def _slots(settings: Settings, metrics: Metrics) -> Slots:
     return slots
 
 
-def _show_limits(settings: Settings, runner: WarmRunner, metrics: Metrics) -> None:
+def _show_limits(settings: Settings, parents: Parents, metrics: Metrics) -> None:
     metrics.backlog.most_pending.set(settings.store.most_pending)
     metrics.backlog.most_pending_per_script.set(settings.store.most_pending_per_script)
     metrics.store.floor.set(settings.store.disk_floor)
     for state in PARENTS:
-        metrics.catalog.parents(state, partial(runner.parents, state))
+        metrics.catalog.parents(state, partial(parents.count, state))
 
 
 def _know(scripts: LiveScripts, metrics: Metrics) -> None:
@@ -198,10 +206,10 @@ def _checks(store: DeliveryStore, dispatcher: Dispatcher) -> dict[str, Check]:
 # Who records spans, by the settings.
 
 
-def make_tracer(settings: Tracing) -> Tracer:
-    """The recorder of spans. Raises `SettingsError` when its libraries are not installed."""
+def make_export(settings: Tracing) -> OtlpExport | None:
+    """What records and sends spans. Raises `SettingsError` when its libraries are not there."""
     if not settings.enabled:
-        return NoTracer()
+        return None
     try:
         # Not at the top: the libraries are an extra, and cost time and memory where unused.
         otlp = import_module("mediator.tracing.otlp")
@@ -210,5 +218,4 @@ def make_tracer(settings: Tracing) -> Tracer:
             "tracing.enabled: spans need OpenTelemetry's libraries; install"
             " securechange-mediator[tracing], or turn it off"
         ) from error
-    tracer: Tracer = otlp.OtlpTracer(settings.endpoint)
-    return tracer
+    return cast("OtlpExport", otlp.OtlpExport(settings.endpoint))

@@ -1,4 +1,9 @@
-"""One attempt, from claim to record."""
+"""One attempt, from claim to record, and what the log and the trace have of it.
+
+`AttemptMaker.make` describes the run, has a runner make it, and records how it ended. `Stop` is how
+others end it before. In the log every line meanwhile has the ids of the attempt, whichever part
+wrote it; what the script writes is there too where `log.script_output` wants it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,10 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+from opentelemetry.trace import NoOpTracer, Span, SpanKind, StatusCode, Tracer
 from structlog.contextvars import bound_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity.wait import wait_base
 
 from mediator.catalog.script import Script
 from mediator.clock import Clock
@@ -22,36 +29,57 @@ from mediator.dispatch.retry import cut_short, judge
 from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.answers import problem_of_answer
-from mediator.model.delivery import Claim, Ended, Fate, Outcome, State, Verdict
-from mediator.model.policy import Policy, RunnerName
+from mediator.model.delivery import Claim, Delivery, Ended, Fate, Outcome, State, Verdict
+from mediator.model.policy import Policy
+from mediator.runners.factory import Runners
 from mediator.runners.output import LiveOutputs
 from mediator.runners.port import LeftRunning, Listener, Run, Runner
 from mediator.storage.interface import DeliveryStore, Finish
 from mediator.tracing.context import TraceContext, traced
-from mediator.tracing.port import NoTracer, Role, Span, Tracer
+from mediator.tracing.spans import context_of, known, record_past, span_of
 
+LONGEST = 2048
+"""Bytes of a line of a script in the log; the rest of a longer one is left out."""
+MOST = 200
+"""Lines a second of one attempt."""
 _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Stop:
-    """How a running attempt is told to end, and why."""
+    """How a running attempt is told to end, or is let go of, and why."""
 
+    survives_daemon: bool = False
+    """its runner's attempts go on without the daemon"""
     event: asyncio.Event = field(default_factory=asyncio.Event)
-    shutdown: bool = False
-    """the daemon goes down: the attempt costs nothing and is made again"""
-    outlives: bool = False
-    """it goes on without the daemon"""
+    """set: it is to end"""
     leave: asyncio.Event = field(default_factory=asyncio.Event)
-    """the daemon, or its right to the attempt, goes away: the attempt is to be let alone"""
+    """set: it is to be let alone"""
+    shutdown: bool = False
+    """it is to end because the daemon goes down: it costs nothing and is made again"""
+    left_because: str = ""
+    """why it is let alone, for a person"""
 
-    def ask(self, *, shutdown: bool) -> None:
-        """End it. An operator's wish is stronger than a shutdown."""
-        if shutdown and self.outlives:
-            self.leave.set()
-            return
-        self.shutdown = shutdown and (self.shutdown or not self.event.is_set())
+    def cancel(self) -> None:
+        """End it, as an operator wishes, or as its delivery has ended; stronger than a shutdown."""
+        self.shutdown = False
         self.event.set()
+
+    def shut_down(self) -> None:
+        """The daemon goes down: end it, or let it go on where it can."""
+        if self.survives_daemon:
+            self._let_alone("the mediator shuts down")
+        else:
+            self.shutdown = self.shutdown or not self.event.is_set()
+            self.event.set()
+
+    def hand_over(self) -> None:
+        """Another dispatcher has it, and goes on with it."""
+        self._let_alone("another mediator goes on with it")
+
+    def _let_alone(self, why: str) -> None:
+        self.left_because = self.left_because or why
+        self.leave.set()
 
 
 Stops = dict[tuple[str, int], Stop]
@@ -66,43 +94,50 @@ class AttemptMaker:
     """Runs claims and records how they ended."""
 
     store: DeliveryStore
-    runner: Runner
+    runners: Runners
     metrics: Metrics
     clock: Clock
     daemon_environment: Mapping[str, str]
     live: LiveOutputs = field(default_factory=LiveOutputs)
     """where others see what running attempts write"""
-    tracer: Tracer = field(default_factory=NoTracer)
+    tracer: Tracer = field(default_factory=NoOpTracer)
     log_output: bool = False
     """whether the log gets what scripts write, line by line"""
+    record_wait: wait_base = field(
+        default_factory=lambda: wait_exponential_jitter(multiplier=0.1, max=10)
+    )
+    """how it waits to record an end while the store is away"""
 
     async def make(self, claim: Claim, script: Script, stop: Stop) -> None:
         """Run the claimed attempt to its end and record it; returns when it is recorded."""
-        with self.live.attempt(claim.delivery.id, claim.number), named(claim):
+        with self.live.attempt(claim.delivery.id, claim.number), ids_logged(claim):
             await self._make(claim, script, stop)
 
     async def _make(self, claim: Claim, script: Script, stop: Stop) -> None:
         policy = script.policy
+        runner = self.runners.of(policy.runner)
         started = self.clock.now()
-        self._starting(claim, started)
+        if claim.number == 1:
+            self.metrics.attempts.started(claim.delivery, started)
         _log.debug("attempt started")
         with attempt_span(self.tracer, claim, started) as span:
-            ended = await self._run(claim, script, policy, stop, trace=span.context)
+            trace = context_of(span, claim.delivery.trace)
+            ended = await self._run(claim, script, runner, stop=stop, trace=trace)
             if ended is None:
-                _log.info("attempt left running")
+                _log.info("attempt left running", reason=stop.left_because)
                 return
-            verdict = self._verdict(ended, claim, policy, stop)
+            verdict = self._verdict(ended, claim, policy, stop=stop)
             state = await self._record(claim, ended, verdict, sha256=script.sha256)
-            if state is not None and stop.outlives:
-                await self.runner.recorded(run_name(claim))
+            if state is not None:
+                await runner.recorded(run_name(claim))
             self._count(claim, ended, state, policy=policy, started=started)
-            tell_ended(span, claim, ended, verdict=verdict, state=state)
+            log_ended(span, claim, ended, verdict=verdict, state=state)
 
     async def put_back(self, claim: Claim) -> None:
         """The script is not there to run now: the delivery waits until it is, at no cost."""
         waits = Ended(outcome=Outcome.NOT_STARTED, reason="its script is being replaced; it waits")
         verdict = cut_short(now=self.clock.now(), error=waits.reason)
-        with named(claim):
+        with ids_logged(claim):
             await self._record(claim, waits, verdict)
             _log.info("attempt put back", reason=waits.reason)
 
@@ -110,20 +145,22 @@ class AttemptMaker:
         self,
         claim: Claim,
         script: Script,
-        policy: Policy,
-        stop: Stop,
+        runner: Runner,
         *,
+        stop: Stop,
         trace: TraceContext | None,
     ) -> Ended | None:
         """None: it goes on without this mediator."""
         if stop.event.is_set():  # claimed in the moment of the shutdown
             return Ended(outcome=Outcome.CANCELLED, reason="stopped before it started")
         try:
-            run = described(claim, script, policy, self.daemon_environment, trace=trace)
+            run = described(
+                claim, script, script.policy, daemon=self.daemon_environment, trace=trace
+            )
             with self._heard(claim) as heard:
                 run = replace(run, on_output=heard, leave=stop.leave)
-                ended = await self.runner.run(run, stop=stop.event)
-            return checked(ended, policy) if claim.delivery.interactive else ended
+                ended = await runner.run(run, stop=stop.event)
+            return checked(ended, claim.delivery, script.policy)
         except LeftRunning:
             return None
         except UnsplittableError as error:
@@ -153,7 +190,7 @@ class AttemptMaker:
         finally:
             lines.close()
 
-    def _verdict(self, ended: Ended, claim: Claim, policy: Policy, stop: Stop) -> Verdict:
+    def _verdict(self, ended: Ended, claim: Claim, policy: Policy, *, stop: Stop) -> Verdict:
         now = self.clock.now()
         if ended.outcome is Outcome.CANCELLED and stop.shutdown:
             return cut_short(now=now)
@@ -177,7 +214,7 @@ class AttemptMaker:
         )
         recording = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailable),
-            wait=wait_exponential_jitter(multiplier=0.1, max=10),
+            wait=self.record_wait,
             before_sleep=self._not_recorded,
         )
         return await recording(self.store.finish, finish)
@@ -185,10 +222,6 @@ class AttemptMaker:
     def _not_recorded(self, call: RetryCallState) -> None:
         problem = call.outcome and call.outcome.exception()
         _log.error("attempt not recorded yet", reason=str(problem), tries=call.attempt_number)
-
-    def _starting(self, claim: Claim, started: datetime) -> None:
-        if claim.number == 1:
-            self.metrics.attempts.started(claim.delivery, started)
 
     def _count(
         self,
@@ -215,8 +248,8 @@ def described(
     claim: Claim,
     script: Script,
     policy: Policy,
-    daemon: Mapping[str, str],
     *,
+    daemon: Mapping[str, str],
     trace: TraceContext | None = None,
 ) -> Run:
     """The attempt that a claim stands for, completely described; `daemon`: its environment.
@@ -226,7 +259,6 @@ def described(
     Raises `UnsplittableError` when its arguments are to be split and cannot be.
     """
     delivery = claim.delivery
-    elsewhere = policy.runner is RunnerName.KUBERNETES
     program, *before = script.argv
     arguments = delivery.arguments
     if policy.split_arguments:
@@ -241,23 +273,38 @@ def described(
             number=claim.number,
             daemon=daemon,
             trace=trace,
-            elsewhere=elsewhere,
         ),
         stdin=claim.body,
         timeout=policy.timeout.total_seconds(),
         grace=policy.grace.total_seconds(),
         limits=policy.limits,
         warm=warm_of(script, policy),
-        pod=policy.kubernetes if elsewhere else None,
+        pod=policy.kubernetes if policy.in_pod else None,
         script=script.name,
     )
 
 
-# What the log and the trace tell of an attempt: its ids in every line, and how it ended.
+def checked(ended: Ended, delivery: Delivery, policy: Policy) -> Ended:
+    """The same end, or `bad_answer` with the reason when SecureChange could not use the answer.
+
+    Only an interactive script answers, and an exit code other than 0 is an answer by itself and is
+    not looked at further.
+    """
+    if ended.outcome is not Outcome.OK or not delivery.interactive:
+        return ended
+    stdout = ended.stdout
+    if stdout.truncated or stdout.size > policy.limits.output:
+        problem = (
+            f"it printed {stdout.size} bytes, more than limits.output of its policy allows,"
+            " and a cut answer would be a wrong one"
+        )
+    else:
+        problem = problem_of_answer(stdout.kept, roots=policy.answer)
+    return replace(ended, outcome=Outcome.BAD_ANSWER, reason=problem) if problem else ended
 
 
 @contextmanager
-def named(claim: Claim) -> Iterator[None]:
+def ids_logged(claim: Claim) -> Iterator[None]:
     """Every line that is logged meanwhile, by whichever part, has the ids of the attempt."""
     delivery = claim.delivery
     with bound_contextvars(
@@ -283,16 +330,19 @@ def attempt_span(tracer: Tracer, claim: Claim, started: datetime) -> Iterator[Sp
     parent = delivery.trace
     if claim.number == 1:
         began = min(delivery.received, started)
-        tracer.past("delivery waits", parent=parent, began=began, ended=started, facts=facts)
-    with tracer.span("attempt", role=Role.CONSUMER, parent=parent, facts=facts) as span:
+        record_past(
+            tracer, "delivery waits", parent=parent, began=began, ended=started, facts=facts
+        )
+    kind = SpanKind.CONSUMER
+    with span_of(tracer, "attempt", kind=kind, parent=parent, facts=facts) as span:
         yield span
 
 
-def tell_ended(
+def log_ended(
     span: Span, claim: Claim, ended: Ended, *, verdict: Verdict, state: State | None
 ) -> None:
     """One line for the attempt, and one for the delivery if that has ended too."""
-    _record(span, ended, state)
+    _note(span, ended, state)
     fields = {"outcome": str(ended.outcome), "exit_code": ended.exit_code}
     if state is None:
         _log.warning("attempt ended, but it was no longer ours", **fields)
@@ -307,10 +357,10 @@ def tell_ended(
     if state.ended:
         interactive = claim.delivery.interactive
         fields = {"attempts": claim.number, "reason": verdict.error}
-        _tell_delivery(state, interactive=interactive, fields=fields)
+        _log_delivery(state, interactive=interactive, fields=fields)
 
 
-def tell_fates(fates: Iterable[Fate]) -> None:
+def log_fates(fates: Iterable[Fate]) -> None:
     """One line for each delivery that has ended without an attempt having told so."""
     for fate in fates:
         if fate.state.ended:
@@ -320,10 +370,10 @@ def tell_fates(fates: Iterable[Fate]) -> None:
                 "script": fate.script,
                 "reason": fate.reason,
             }
-            _tell_delivery(fate.state, interactive=fate.interactive, fields=fields)
+            _log_delivery(fate.state, interactive=fate.interactive, fields=fields)
 
 
-def _tell_delivery(state: State, *, interactive: bool, fields: Mapping[str, object]) -> None:
+def _log_delivery(state: State, *, interactive: bool, fields: Mapping[str, object]) -> None:
     fields = {"state": str(state), **fields}
     if state is State.DEAD and not interactive:
         _log.error("delivery ended", **fields)
@@ -333,24 +383,15 @@ def _tell_delivery(state: State, *, interactive: bool, fields: Mapping[str, obje
         _log.info("delivery ended", **fields)
 
 
-def _record(span: Span, ended: Ended, state: State | None) -> None:
-    span.note(
-        {
-            "mediator.outcome": str(ended.outcome),
-            "mediator.state": None if state is None else str(state),
-            "process.exit.code": ended.exit_code,
-        }
-    )
+def _note(span: Span, ended: Ended, state: State | None) -> None:
+    facts = {
+        "mediator.outcome": str(ended.outcome),
+        "mediator.state": None if state is None else str(state),
+        "process.exit.code": ended.exit_code,
+    }
+    span.set_attributes(known(facts))
     if ended.outcome is not Outcome.OK:
-        span.fail(ended.reason)
-
-
-# What scripts write, passed on to the log line by line, where `log.script_output` wants it.
-
-LONGEST = 2048
-"""Bytes of a line in the log; the rest of a longer one is left out."""
-MOST = 200
-"""Lines a second of one attempt."""
+        span.set_status(StatusCode.ERROR, ended.reason)
 
 
 class ScriptLines:
@@ -359,39 +400,39 @@ class ScriptLines:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._ids = structlog.contextvars.get_contextvars()
         self._clock = clock
-        self._streams = {name: _Stream() for name in ("stdout", "stderr")}
-        self._second, self._told, self._skipped = clock(), 0, 0
+        self._streams = {name: _LineCutter() for name in ("stdout", "stderr")}
+        self._second, self._logged, self._skipped = clock(), 0, 0
 
     def write(self, stream: str, data: bytes) -> None:
         """Log the lines that this completes."""
         for line, cut in self._streams[stream].lines(data):
-            self._tell(stream, line, cut=cut)
+            self._log(stream, line, cut=cut)
 
     def close(self) -> None:
         """Log what is left without a line feed."""
         for name, stream in self._streams.items():
             for line, cut in stream.rest():
-                self._tell(name, line, cut=cut)
-        self._tell_skipped()
+                self._log(name, line, cut=cut)
+        self._log_skipped()
 
-    def _tell(self, stream: str, line: bytes, *, cut: bool) -> None:
+    def _log(self, stream: str, line: bytes, *, cut: bool) -> None:
         if (now := self._clock()) - self._second >= 1:
-            self._tell_skipped()
-            self._second, self._told = now, 0
-        self._told += 1
-        if self._told > MOST:
+            self._log_skipped()
+            self._second, self._logged = now, 0
+        self._logged += 1
+        if self._logged > MOST:
             self._skipped += 1
             return
         text = line.decode("utf-8", "replace")
         _log.info("script output", **{**self._ids, "stream": stream, "line": text, "cut": cut})
 
-    def _tell_skipped(self) -> None:
+    def _log_skipped(self) -> None:
         if self._skipped:
             _log.warning("script output skipped", **{**self._ids, "lines": self._skipped})
         self._skipped = 0
 
 
-class _Stream:
+class _LineCutter:
     """Cuts one stream into lines, holding no more than `LONGEST` bytes of an unfinished one."""
 
     def __init__(self) -> None:
@@ -417,24 +458,3 @@ class _Stream:
         room = LONGEST - len(self._begun)
         self._begun += part[:room]
         self._cut = self._cut or len(part) > room
-
-
-# Whether what an interactive script printed can be passed on as its answer.
-
-
-def checked(ended: Ended, policy: Policy) -> Ended:
-    """The same end, or `bad_answer` with the reason when SecureChange could not use the answer.
-
-    An exit code other than 0 is an answer by itself and is not looked at further.
-    """
-    if ended.outcome is not Outcome.OK:
-        return ended
-    stdout = ended.stdout
-    if stdout.truncated:
-        problem = (
-            f"it printed {stdout.size} bytes, more than limits.output of its policy allows,"
-            " and a cut answer would be a wrong one"
-        )
-    else:
-        problem = problem_of_answer(stdout.kept, roots=policy.answer)
-    return replace(ended, outcome=Outcome.BAD_ANSWER, reason=problem) if problem else ended

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -17,34 +18,19 @@ from tenacity.wait import wait_base
 
 from mediator.catalog.script import Catalog, Script
 from mediator.clock import Clock
-from mediator.dispatch.attempt import AttemptMaker, Stop, Stops, named
-from mediator.dispatch.leases import LEASE, Housekeeping, Sweeper
-from mediator.dispatch.retry import call_state
+from mediator.dispatch.attempt import AttemptMaker, Stop, Stops, ids_logged
+from mediator.dispatch.leases import LEASE, LeaseKeeper
+from mediator.dispatch.retry import Backoff
 from mediator.dispatch.slots import Slots, limits, ordered
 from mediator.errors import StoreUnavailable
 from mediator.model.delivery import Claim
-from mediator.model.policy import RunnerName
-from mediator.storage.interface import Appetite, DeliveryStore
+from mediator.storage.interface import Capacity, DeliveryStore
 
-_log = structlog.get_logger()
-
-_LONGEST_IDLE = 1.0
-"""Seconds; how late a missed notice is noticed."""
+LONGEST_IDLE = timedelta(seconds=1)
+"""How late a missed notice is noticed, unless a `Pace` says otherwise."""
 _SILENCE = 30.0
 """Seconds; a dispatcher that has not looked for work for so long is stuck."""
-
-
-class Scripts(Protocol):
-    """Where the current catalog is found."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The scripts as they are now."""
-        ...
-
-    async def look(self) -> None:
-        """Read what has changed; never raises."""
-        ...
+_log = structlog.get_logger()
 
 
 class Dispatcher:
@@ -55,12 +41,13 @@ class Dispatcher:
         *,
         owner: str,
         store: DeliveryStore,
-        scripts: Scripts,
+        scripts: CatalogSource,
         slots: Slots,
         maker: AttemptMaker,
         clock: Clock,
-        lease: timedelta = LEASE,
+        pace: Pace | None = None,
     ) -> None:
+        pace = Pace() if pace is None else pace
         self.owner = owner
         self._store = store
         self._scripts = scripts
@@ -68,17 +55,20 @@ class Dispatcher:
         self._maker = maker
         self._clock = clock
         self._stops: Stops = {}
-        self._lease = lease
-        self._house = Housekeeping(
+        self._lease = pace.lease
+        self._leases = LeaseKeeper(
             owner=owner,
             store=store,
             stops=self._stops,
             scripts=lambda: scripts.catalog.scripts,
+            runners=maker.runners,
             clock=clock,
             adopted=self._adopt,
-            sweeper=Sweeper(store=store, runner=maker.runner),
-            lease=lease,
+            lease=pace.lease,
+            every=pace.renew_every,
         )
+        self._longest_idle = pace.longest_idle.total_seconds()
+        self._backoff = Backoff(pace.store_wait)
         self._adopted: list[Claim] = []
         self._stopping = False
         self._cutting = False
@@ -101,9 +91,9 @@ class Dispatcher:
         if self._stopping:
             return
         async with asyncio.TaskGroup() as side:
-            house = side.create_task(self._house.keep(), name="housekeeping")
+            leases = side.create_task(self._leases.keep(), name="leases")
             self._running = side.create_task(self._work(), name="claiming")
-            self._running.add_done_callback(lambda _: house.cancel())
+            self._running.add_done_callback(lambda _: leases.cancel())
 
     async def stop(self, *, drain: timedelta) -> None:
         """Claim no more; cut short what still runs after `drain`."""
@@ -118,18 +108,17 @@ class Dispatcher:
         self._stopping = self._cutting = True
         self._store.notices.work()
         for stop in self._stops.values():
-            stop.ask(shutdown=True)
+            stop.shut_down()
 
     async def _work(self) -> None:
         """Claim until stopped; every attempt has ended when this returns."""
         async with asyncio.TaskGroup() as attempts:
-            patience = _Patience()
             while not self._stopping:
                 try:
                     idle = await self._round(attempts)
-                    patience.reset()
+                    self._backoff.reset()
                 except StoreUnavailable as error:
-                    idle = patience.next()
+                    idle = self._backoff.next()
                     _log.error("store unavailable", reason=error.detail, retry_in_seconds=idle)
                 await self._store.notices.wait_for_work(idle)
 
@@ -139,8 +128,8 @@ class Dispatcher:
         A claim takes all that fits, so that nothing is left to look for at once.
         """
         self._last_round = self._clock.steady()
-        if not self._house.recovered:
-            await self._house.recover()
+        if not self._leases.recovered:
+            await self._leases.recover()
         self._go_on(attempts)
         now = self._clock.now()
         room = await self._fill(attempts, now)
@@ -152,18 +141,18 @@ class Dispatcher:
         `after` is when it was looked before: what has become due since then is not overlooked.
         """
         if not room or self._slots.free(interactive=False) < 1:
-            return _LONGEST_IDLE
+            return self._longest_idle
         due = await self._store.next_due(room, after=after)
         if due is None:
-            return _LONGEST_IDLE
+            return self._longest_idle
         seconds = (due - self._clock.now()).total_seconds()
-        return min(max(seconds, 0.0), _LONGEST_IDLE)
+        return min(max(seconds, 0.0), self._longest_idle)
 
     async def _fill(self, attempts: asyncio.TaskGroup, now: datetime) -> dict[str, int]:
         """Start what fits into the free slots; the room that scripts have left."""
         scripts = self._scripts.catalog.scripts
         slots, interactive_slots = (self._slots.free(interactive=kind) for kind in (False, True))
-        appetite = Appetite(
+        capacity = Capacity(
             owner=self.owner,
             interactive_slots=interactive_slots,
             slots=slots,
@@ -171,8 +160,8 @@ class Dispatcher:
             ordered=ordered(scripts),
             limits=limits(scripts),
         )
-        if appetite.room and (slots or interactive_slots):
-            for claim in await self._store.claim(appetite, now=now, lease=now + self._lease):
+        if capacity.room and (slots or interactive_slots):
+            for claim in await self._store.claim(capacity, now=now, lease=now + self._lease):
                 self._start(attempts, claim, scripts[claim.delivery.script])
         return self._slots.room(scripts)
 
@@ -195,10 +184,11 @@ class Dispatcher:
         """The slot is taken here, before the task runs, so that the next claim sees it."""
         delivery = claim.delivery
         self._stop_one(delivery.id)
-        outlives = script.policy.runner is RunnerName.KUBERNETES
-        stop = self._stops[delivery.id, claim.number] = Stop(outlives=outlives)
+        runner = self._maker.runners.of(script.policy.runner)
+        stop = Stop(survives_daemon=runner.survives_daemon)
+        self._stops[delivery.id, claim.number] = stop
         if self._cutting:
-            stop.ask(shutdown=True)
+            stop.shut_down()
         self._slots.take(delivery.script, interactive=delivery.interactive)
         attempts.create_task(
             self._attempt(claim, script, stop, adopted=adopted),
@@ -214,7 +204,7 @@ class Dispatcher:
             else:
                 await self._maker.make(claim, fresh, stop)
         except Exception:  # noqa: BLE001 - one attempt's fault; its lease runs out: it is put back
-            with named(claim):
+            with ids_logged(claim):
                 _log.exception("attempt failed in the mediator")
         finally:
             self._slots.release(delivery.script, interactive=delivery.interactive)
@@ -236,19 +226,33 @@ class Dispatcher:
     def _stop_one(self, delivery_id: str) -> None:
         for (running, _), stop in self._stops.items():
             if running == delivery_id:
-                stop.ask(shutdown=False)
+                stop.cancel()
 
 
-class _Patience:
-    """Growing waits while the store is away."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How often a dispatcher does what, and how long it waits."""
 
-    def __init__(self) -> None:
-        self._wait: wait_base = wait_exponential_jitter(multiplier=0.1, max=5)
-        self._failures = 0
+    lease: timedelta = LEASE
+    """how long a claim holds without being renewed"""
+    renew_every: timedelta | None = None
+    """None: several times in the time of a lease"""
+    longest_idle: timedelta = LONGEST_IDLE
+    """after which it looks for work although nobody told it of any: a notice may be missed"""
+    store_wait: wait_base = field(
+        default_factory=lambda: wait_exponential_jitter(multiplier=0.1, max=5)
+    )
+    """how it waits for a store that is away"""
 
-    def reset(self) -> None:
-        self._failures = 0
 
-    def next(self) -> float:
-        self._failures += 1
-        return round(float(self._wait(call_state(self._failures, 0.0))), 2)
+class CatalogSource(Protocol):
+    """Where the current catalog is found."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The scripts as they are now."""
+        ...
+
+    async def look(self) -> None:
+        """Read what has changed; never raises."""
+        ...

@@ -1,14 +1,15 @@
 """The environment of a script: what SecureChange gave, a few basics, and what was asked for.
 
-Nothing else of the daemon's environment gets through, above all no secret of it.
+Nothing else of the daemon's environment gets through, above all no secret of it. Also its
+arguments, where they are to be split, and what it may be a fork of, which needs to know the same.
 """
 
 from __future__ import annotations
 
+import os
 import pwd
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from os import getuid
 from pathlib import Path
 
 from mediator.catalog.script import Script
@@ -19,7 +20,7 @@ from mediator.runners.port import Warm
 from mediator.tracing.context import TraceContext
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_LOCAL_TIME = Path("/etc/localtime")
+LOCAL_TIME = Path("/etc/localtime")
 
 
 def environment(
@@ -29,15 +30,14 @@ def environment(
     number: int,
     daemon: Mapping[str, str],
     trace: TraceContext | None = None,
-    elsewhere: bool = False,
 ) -> dict[str, str]:
     """The whole environment of attempt `number`; later entries win over earlier ones.
 
-    `trace`: the span it belongs to; without one there are no variables of a trace. `elsewhere`: it
-    does not run on this machine, whose `PATH` and `HOME` mean nothing there.
+    `trace`: the span it belongs to; without one there are no variables of a trace. In a pod the
+    `PATH` and `HOME` of this machine mean nothing.
     """
     return {
-        **({} if elsewhere else _basics(daemon)),
+        **({} if policy.in_pod else basics(daemon)),
         **delivery.variables,
         **_asked_for(policy, daemon),
         "MEDIATOR_DELIVERY_ID": delivery.id,
@@ -49,31 +49,33 @@ def environment(
 
 def lasting(policy: Policy, daemon: Mapping[str, str]) -> dict[str, str]:
     """What of it is the same for every attempt of a script."""
-    return {**_basics(daemon), **_asked_for(policy, daemon)}
+    return {**basics(daemon), **_asked_for(policy, daemon)}
 
 
 def _asked_for(policy: Policy, daemon: Mapping[str, str]) -> dict[str, str]:
     return {**{name: daemon[name] for name in policy.pass_env if name in daemon}, **policy.env}
 
 
-def _basics(daemon: Mapping[str, str]) -> dict[str, str]:
-    """`PATH HOME LANG TZ`, from the daemon or what a login would set."""
+def basics(
+    daemon: Mapping[str, str], *, local_time: Path = LOCAL_TIME, user: int | None = None
+) -> dict[str, str]:
+    """`PATH HOME LANG TZ`, from the daemon or what a login of `user` (its own) would set.
+
+    `local_time`: the file that says which time zone this machine is in, if it is there.
+    """
     return {
         "PATH": daemon.get("PATH") or _DEFAULT_PATH,
-        "HOME": daemon.get("HOME") or _home(),
+        "HOME": daemon.get("HOME") or _home(os.getuid() if user is None else user),
         "LANG": daemon.get("LANG") or "C.UTF-8",
-        "TZ": daemon.get("TZ") or (f":{_LOCAL_TIME}" if _LOCAL_TIME.exists() else "UTC"),
+        "TZ": daemon.get("TZ") or (f":{local_time}" if local_time.exists() else "UTC"),
     }
 
 
-def _home() -> str:
+def _home(user: int) -> str:
     try:
-        return pwd.getpwuid(getuid()).pw_dir
+        return pwd.getpwuid(user).pw_dir
     except KeyError:  # a container may run as a user that has no entry
         return "/"
-
-
-# The arguments of a script, where the policy wants them split.
 
 
 class UnsplittableError(BadRequest):
@@ -92,9 +94,6 @@ def split(arguments: Sequence[str]) -> tuple[str, ...]:
         raise UnsplittableError(
             f"its arguments cannot be split as split_arguments wants it: {reason}"
         ) from error
-
-
-# What of a script can be got ready before its deliveries come.
 
 
 def warm_of(script: Script, policy: Policy) -> Warm | None:

@@ -1,7 +1,7 @@
-"""What a dispatcher does again and again.
+"""The leases of what runs: renewed while it does, and what nobody renews is put back.
 
-It renews leases, puts back what was lost, ends what is late, makes due what a clock that was set
-back would hold up, and clears away what ended attempts have left.
+`LeaseKeeper` also does what else a dispatcher does again and again: it ends what is late, makes due
+what a clock that was set back would hold up, and has cleared away what ended attempts have left.
 """
 
 from __future__ import annotations
@@ -15,19 +15,130 @@ import structlog
 
 from mediator.catalog.script import Script
 from mediator.clock import Clock
-from mediator.dispatch.attempt import Stops, tell_fates
+from mediator.dispatch.attempt import Stops, log_fates
 from mediator.errors import NotFound, StoreUnavailable
 from mediator.model.delivery import Claim
-from mediator.model.policy import RunnerName
+from mediator.runners.factory import Runners
 from mediator.runners.port import Runner
 from mediator.storage.interface import DeliveryStore, Held
 
-# Which attempts were lost: those that nobody has renewed as long as somebody watched.
+LEASE = timedelta(seconds=60)
+"""How long a claim holds without being renewed, unless the settings say otherwise."""
+_PARTS = 4
+"""How often a lease is renewed in its time."""
+_log = structlog.get_logger()
 
 
 @dataclass(kw_only=True, slots=True)
-class Watch:
-    """Watches over what dispatchers hold."""
+class LeaseKeeper:
+    """Keeps what runs, and only that."""
+
+    owner: str
+    store: DeliveryStore
+    stops: Stops
+    """what runs here"""
+    scripts: Callable[[], Mapping[str, Script]]
+    """those that there are now"""
+    runners: Runners
+    clock: Clock
+    adopted: Callable[[Sequence[Claim]], None]
+    """is told what runs without the mediator that began it, and is this dispatcher's now"""
+    lease: timedelta = LEASE
+    every: timedelta | None = None
+    """how often it is done; None: so that a lease is renewed several times before it runs out"""
+    recovered: bool = False
+    """whether what an earlier mediator lost was put back"""
+    _expiry: LeaseExpiry = field(init=False)
+    _garbage: GarbageCollector = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to watch."""
+        self._expiry = LeaseExpiry(
+            owner=self.owner,
+            alone=self.store.alone,
+            lease=self.lease,
+            every=self.lease / _PARTS,
+        )
+        self._garbage = GarbageCollector(store=self.store, runners=self.runners)
+
+    async def keep(self) -> None:
+        """Again and again, until cancelled."""
+        every = self.lease / _PARTS if self.every is None else self.every
+        while True:
+            await asyncio.sleep(every.total_seconds())
+            try:
+                await self.renew()
+                await self.recover()
+                await self.clamp_due()
+                await self._garbage.collect()
+            except StoreUnavailable as error:
+                _log.error("leases not renewed", reason=error.detail)
+
+    async def renew(self) -> None:
+        """Extend the leases of what runs; stop what an operator, or another dispatcher, ended."""
+        # As of now: a delivery may end meanwhile, and run again under a new `Stop`.
+        running = dict(self.stops)
+        ids = {delivery_id for delivery_id, _ in running}
+        ended = await self.store.renew(self.owner, ids, lease=self.clock.now() + self.lease)
+        survivors = any(stop.survives_daemon for stop in running.values())
+        taken_over = await self._taken_over(ended) if survivors else ()
+        for (delivery_id, _), stop in running.items():
+            if stop.survives_daemon and delivery_id in taken_over:
+                stop.hand_over()
+            elif delivery_id in ended:
+                stop.cancel()
+
+    async def _taken_over(self, ended: Collection[str]) -> Collection[str]:
+        """Those that are no longer this dispatcher's, of those that are to be stopped."""
+        if not ended:
+            return ()
+        held = {item.delivery_id for item in await self.store.held() if item.owner == self.owner}
+        return set(ended) - held
+
+    async def recover(self) -> None:
+        """End what is late, and put back what was lost: also what an error here left behind."""
+        log_fates(await self.store.expire(now=self.clock.now()))
+        lost = self._expiry.lost(await self.store.held(), at=self.clock.steady())
+        await self._adopt([item for item in lost if self._survives(item)])
+        lost = [item for item in lost if not self._survives(item)]
+        recovered = await self.store.recover(lost, now=self.clock.now())
+        self.recovered = True
+        if recovered:
+            _log.warning("deliveries recovered that a mediator lost", count=len(recovered))
+            log_fates(recovered)
+
+    async def _adopt(self, lost: Sequence[Held]) -> None:
+        if not lost:
+            return
+        lease = self.clock.now() + self.lease
+        claims = await self.store.adopt(lost, owner=self.owner, lease=lease)
+        if claims:
+            _log.info("attempts adopted that another mediator began", count=len(claims))
+            self.adopted(claims)
+
+    def _survives(self, item: Held) -> bool:
+        script = self.scripts().get(item.script)
+        return script is not None and self.runners.of(script.policy.runner).survives_daemon
+
+    async def clamp_due(self) -> None:
+        """Make due what waits longer than its script's policy ever has it wait."""
+        now = self.clock.now()
+        latest = {
+            name: now + _longest(script) + self.lease for name, script in self.scripts().items()
+        }
+        count = await self.store.clamp_due(latest, now=now)
+        if count:
+            _log.warning("deliveries made due, because the clock was set back", count=count)
+
+
+def _longest(script: Script) -> timedelta:
+    retry = script.policy.retry
+    return max(retry.first, retry.longest)
+
+
+@dataclass(kw_only=True, slots=True)
+class LeaseExpiry:
+    """Which attempts were lost: those that nobody has renewed as long as somebody watched."""
 
     owner: str
     """this dispatcher"""
@@ -55,28 +166,23 @@ class Watch:
         return of_the_dead or silent >= self.lease.total_seconds()
 
 
-# Clears away what a runner keeps of attempts whose end has been recorded.
-
-_log = structlog.get_logger()
-
-
 @dataclass(kw_only=True, slots=True)
-class Sweeper:
-    """Looks for what is kept without need."""
+class GarbageCollector:
+    """Clears away what runners keep of attempts whose end has been recorded."""
 
     store: DeliveryStore
-    runner: Runner
+    runners: Iterable[Runner]
     _of_others: set[str] = field(default_factory=set)
     """of deliveries that this store does not know: another mediator's, or removed from it"""
 
-    async def sweep(self) -> None:
-        """Tell the runner what the store knows. Raises `StoreUnavailable`."""
-        kept = set(self.runner.kept())
-        self._of_others &= kept
-        for name in kept - self._of_others:
+    async def collect(self) -> None:
+        """Tell each runner what the store knows. Raises `StoreUnavailable`."""
+        kept = {name: runner for runner in self.runners for name in runner.kept()}
+        self._of_others &= kept.keys()
+        for name in kept.keys() - self._of_others:
             if await self._recorded(name):
                 _log.info("recorded attempt removed from its runner", run=name)
-                await self.runner.recorded(name)
+                await kept[name].recorded(name)
 
     async def _recorded(self, name: str) -> bool:
         delivery_id, _, number = name.rpartition("-")
@@ -86,110 +192,3 @@ class Sweeper:
             self._of_others.add(name)
             return False
         return any(str(one.number) == number and one.ended for one in found.attempts)
-
-
-LEASE = timedelta(seconds=60)
-"""How long a claim holds without being renewed, unless the settings say otherwise."""
-_PARTS = 4
-"""How often a lease is renewed in its time."""
-
-
-@dataclass(kw_only=True, slots=True)
-class Housekeeping:
-    """Keeps what runs, and only that."""
-
-    owner: str
-    store: DeliveryStore
-    stops: Stops
-    """what runs here"""
-    scripts: Callable[[], Mapping[str, Script]]
-    """those that there are now"""
-    clock: Clock
-    adopted: Callable[[Sequence[Claim]], None]
-    """is told what runs without the mediator that began it, and is this dispatcher's now"""
-    sweeper: Sweeper
-    lease: timedelta = LEASE
-    recovered: bool = False
-    """whether what an earlier mediator lost was put back"""
-    every: timedelta = field(init=False)
-    """how often it is done"""
-    _watch: Watch = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Begin to watch."""
-        self.every = self.lease / _PARTS
-        self._watch = Watch(
-            owner=self.owner, alone=self.store.alone, lease=self.lease, every=self.every
-        )
-
-    async def keep(self) -> None:
-        """Again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(self.every.total_seconds())
-            try:
-                await self.renew()
-                await self.recover()
-                await self.hasten()
-                await self.sweeper.sweep()
-            except StoreUnavailable as error:
-                _log.error("leases not renewed", reason=error.detail)
-
-    async def renew(self) -> None:
-        """Extend the leases of what runs; stop what an operator, or another dispatcher, ended."""
-        # As of now: a delivery may end meanwhile, and run again under a new `Stop`.
-        running = dict(self.stops)
-        ids = {delivery_id for delivery_id, _ in running}
-        ended = await self.store.renew(self.owner, ids, lease=self.clock.now() + self.lease)
-        taken = await self._taken(ended) if any(s.outlives for s in running.values()) else ended
-        for (delivery_id, _), stop in running.items():
-            if delivery_id in ended and stop.outlives and delivery_id in taken:
-                stop.ask(shutdown=True)  # another dispatcher goes on with it: hands off
-            elif delivery_id in ended:
-                stop.ask(shutdown=False)
-
-    async def _taken(self, ended: Collection[str]) -> Collection[str]:
-        """Those that are no longer this dispatcher's, of those that are to be stopped."""
-        if not ended:
-            return ()
-        held = {item.delivery_id for item in await self.store.held() if item.owner == self.owner}
-        return set(ended) - held
-
-    async def recover(self) -> None:
-        """End what is late, and put back what was lost: also what an error here left behind."""
-        tell_fates(await self.store.expire(now=self.clock.now()))
-        lost = self._watch.lost(await self.store.held(), at=self.clock.steady())
-        await self._adopt([item for item in lost if self._outlives(item)])
-        lost = [item for item in lost if not self._outlives(item)]
-        recovered = await self.store.recover(lost, now=self.clock.now())
-        self.recovered = True
-        if recovered:
-            _log.warning("deliveries recovered that a mediator lost", count=len(recovered))
-            tell_fates(recovered)
-
-    async def _adopt(self, lost: Sequence[Held]) -> None:
-        if not lost:
-            return
-        lease = self.clock.now() + self.lease
-        claims = await self.store.adopt(lost, owner=self.owner, lease=lease)
-        if claims:
-            _log.info("attempts adopted that another mediator began", count=len(claims))
-            self.adopted(claims)
-
-    def _outlives(self, item: Held) -> bool:
-        script = self.scripts().get(item.script)
-        return script is not None and script.policy.runner is RunnerName.KUBERNETES
-
-    async def hasten(self) -> None:
-        """Make due what waits longer than its script's policy ever has it wait."""
-        now = self.clock.now()
-        latest = {
-            name: now + _longest(script) + self.lease for name, script in self.scripts().items()
-        }
-        count = await self.store.hasten(latest, now=now)
-        if count:
-            _log.warning("deliveries made due, because the clock was set back", count=count)
-
-
-def _longest(script: Script) -> timedelta:
-    retry = script.policy.retry
-    return max(retry.first, retry.longest)

@@ -18,7 +18,7 @@ from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.delivery import State
 from mediator.settings.schema import Retention
-from mediator.storage.interface import DeliveryStore, Kept
+from mediator.storage.interface import DeliveryStore, RetentionRule
 
 _log = structlog.get_logger()
 
@@ -61,10 +61,10 @@ class Cleaner:
                 await asyncio.sleep(self.pause.total_seconds())
             if removed:
                 _log.info("deliveries removed", state=str(kept.state), count=removed)
-        while await self.store.give_back():  # noqa: ASYNC110 - a pause, not a poll
+        while await self.store.vacuum_step():  # noqa: ASYNC110 - a pause, not a poll
             await asyncio.sleep(self.pause.total_seconds())
 
-    def _kept(self) -> Iterator[Kept]:
+    def _kept(self) -> Iterator[RetentionRule]:
         now = self.clock.now()
         ages = {
             State.SUCCEEDED: self.settings.succeeded,
@@ -72,7 +72,7 @@ class Cleaner:
             State.DEAD: self.settings.dead,
         }
         for state, age in ages.items():
-            yield Kept(
+            yield RetentionRule(
                 state=state,
                 since=now - age if age else None,
                 most=self.settings.most or None,

@@ -1,15 +1,29 @@
-"""What becomes of a delivery after an attempt ended."""
+"""What becomes of a delivery after an attempt ended, and how long whoever tries again waits.
+
+tenacity computes the waits. What it needs for that (failed attempts, since when) is kept in the
+store, so that it survives a restart.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, cast
 
-from tenacity import RetryCallState, stop_after_attempt, stop_before_delay, wait_random
-from tenacity.wait import wait_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential,
+    wait_random,
+)
+from tenacity.wait import wait_base
 
 from mediator.model.delivery import Delivery, Ended, Outcome, State, Verdict
 from mediator.model.policy import Policy, Retry
+
+JITTER = 0.2
+"""Each wait is shorter by a random part of itself, up to this, so that not all come at once."""
+_SHUT_DOWN = "the mediator was shut down while this attempt ran"
 
 
 def judge(ended: Ended, delivery: Delivery, policy: Policy, *, now: datetime) -> Verdict:
@@ -44,18 +58,9 @@ def _hopeless(ended: Ended, policy: Policy) -> str:
     return ""
 
 
-_SHUT_DOWN = "the mediator was shut down while this attempt ran"
-
-
 def cut_short(*, now: datetime, error: str = _SHUT_DOWN) -> Verdict:
     """What is not the script's fault costs nothing, and the attempt is made again."""
     return Verdict(state=State.PENDING, due=now, error=error)
-
-
-# When the next attempt is due, if any: tenacity's arithmetic on numbers that the store keeps.
-
-JITTER = 0.2
-"""Each wait is shorter by a random part of itself, up to this, so that not all come at once."""
 
 
 def next_attempt(
@@ -66,23 +71,39 @@ def next_attempt(
     Waits grow from `first` by doubling up to `longest`, less jitter. No attempt starts later than
     `total` after `budget_start`.
     """
-    state = call_state(failures, (now - budget_start).total_seconds())
-    wait = _wait(retry, state)
-    state.upcoming_sleep = wait
-    stop = stop_after_attempt(retry.attempts) | stop_before_delay(retry.total)
-    return None if stop(state) else now + timedelta(seconds=wait)
-
-
-def _wait(retry: Retry, state: RetryCallState) -> float:
     first, longest = retry.first.total_seconds(), retry.longest.total_seconds()
+    state = _failed(failures, seconds=(now - budget_start).total_seconds())
     base = float(wait_exponential(multiplier=first, max=longest)(state))
-    return float(wait_random(base * (1 - JITTER), base)(state))
+    state.upcoming_sleep = float(wait_random(base * (1 - JITTER), base)(state))
+    spent = stop_after_attempt(retry.attempts) | stop_before_delay(retry.total)
+    return None if spent(state) else now + timedelta(seconds=state.upcoming_sleep)
 
 
-def call_state(failures: int, seconds: float) -> RetryCallState:
-    """What tenacity's strategies look at: after `failures` failed calls in `seconds` seconds."""
-    state = RetryCallState(cast("Any", None), None, (), {})
-    state.attempt_number = failures
+class Backoff:
+    """Growing waits of a loop that goes on by itself while what it needs is away."""
+
+    def __init__(self, wait: wait_base) -> None:
+        """`wait`: one of tenacity's."""
+        self._wait = wait
+        self._failures = 0
+
+    def reset(self) -> None:
+        """It is there: the next failure is the first."""
+        self._failures = 0
+
+    def next(self) -> float:
+        """Seconds to wait after one more failure."""
+        self._failures += 1
+        return round(float(self._wait(_failed(self._failures))), 2)
+
+
+def _failed(calls: int, *, seconds: float = 0.0) -> RetryCallState:
+    """What tenacity's strategies are asked about: so many calls that failed, in so many seconds.
+
+    Elsewhere tenacity makes it, where it also makes the calls; here others make them, over days.
+    """
+    state = RetryCallState(Retrying(), fn=None, args=(), kwargs={})
+    state.attempt_number = calls
     state.start_time = 0.0
     state.outcome_timestamp = max(0.0, seconds)
     return state

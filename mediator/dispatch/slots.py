@@ -17,6 +17,10 @@ class Slots:
         self._busy: Counter[bool] = Counter()
         self._scripts: Counter[str] = Counter()
 
+    def size(self, *, interactive: bool) -> int:
+        """Slots of this kind that there are."""
+        return self._size[interactive]
+
     def free(self, *, interactive: bool) -> int:
         """Slots of this kind that are free."""
         return self._size[interactive] - self._busy[interactive]

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from mediator.errors import SettingsError
-from mediator.metrics.keeper import Keeper
+from mediator.metrics.keeper import KeeperMetrics
 
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @asynccontextmanager
-async def served(counted: Keeper, *, host: str, port: int) -> AsyncIterator[int]:
+async def served(counted: KeeperMetrics, *, host: str, port: int) -> AsyncIterator[int]:
     """Serve /metrics, /livez and /readyz; the port. Raises `SettingsError` when it is taken."""
     app = web.Application()
     app.router.add_get("/metrics", _metrics(counted))
@@ -35,7 +35,7 @@ async def served(counted: Keeper, *, host: str, port: int) -> AsyncIterator[int]
         await runner.cleanup()
 
 
-def _metrics(counted: Keeper) -> _Handler:
+def _metrics(counted: KeeperMetrics) -> _Handler:
     async def metrics(request: web.Request) -> web.Response:
         page = counted.page(request.headers.get("Accept", ""))
         return web.Response(body=page.body, headers={"Content-Type": page.content_type})
@@ -43,7 +43,7 @@ def _metrics(counted: Keeper) -> _Handler:
     return metrics
 
 
-def _ready(counted: Keeper) -> _Handler:
+def _ready(counted: KeeperMetrics) -> _Handler:
     async def ready(request: web.Request) -> web.Response:
         del request
         if counted.registry.get_sample_value("mediator_shim_watching"):

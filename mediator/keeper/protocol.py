@@ -1,4 +1,7 @@
-"""What is asked of pod_program.bash, and what it answers."""
+"""What is asked of pod_program.bash, what it answers, and how a file there differs from ours.
+
+A request is bytes behind the program on its standard input; the answer is a line for each.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.resources import files as resources
 
-from mediator.errors import MediatorError, SettingsError
+from mediator.errors import SettingsError
+from mediator.kube.client import KubernetesError
 
-# The files that belong into the pod, what was seen of them there, and how the two differ.
-
-RUN = 0o100
+NEEDED_TO_INSTALL = ("chmod", "mv")
+"""Commands without which a file can be neither made runnable nor replaced as a whole."""
+_RUN = 0o100
 """The bit of a mode by which its owner may run a file."""
+
+
+class PodError(KubernetesError):
+    """A pod cannot be looked at or written to now, by what was said in it."""
+
+    word = "pod"
 
 
 class Drift(StrEnum):
@@ -64,51 +74,7 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
-    """A file that is not as it should be."""
-
-    file: PodFile
-    drift: Drift
-    words: str
-    """continues the file's name"""
-
-
-def difference(file: PodFile, seen: Seen, *, same: bool | None = None) -> Difference | None:
-    """How they differ; `same`: whether the bytes were compared, which the digest then need not."""
-    if seen.absent:
-        return Difference(file=file, drift=Drift.MISSING, words="is missing")
-    if not seen.plain:
-        return Difference(file=file, drift=Drift.OTHER, words="is not a plain file")
-    if not (seen.digest == file.digest if same is None else same):
-        return Difference(file=file, drift=Drift.CONTENT, words="has other content")
-    return _mode_difference(file, seen)
-
-
-def _mode_difference(file: PodFile, seen: Seen) -> Difference | None:
-    """Without `stat` only the run bit can be seen, by the user that the container runs as."""
-    if seen.mode is None:
-        if seen.can_run or not file.mode & RUN:
-            return None
-        words = "cannot be run"
-    elif seen.mode == file.mode:
-        return None
-    else:
-        words = f"has mode {seen.mode:o} instead of {file.mode:o}"
-    return Difference(file=file, drift=Drift.MODE, words=words)
-
-
-NEEDED_TO_INSTALL = ("chmod", "mv")
-"""Commands without which a file can be neither made runnable nor replaced as a whole."""
-
-
-class PodError(MediatorError):
-    """A pod cannot be looked at or written to now."""
-
-    word = "pod"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class Listing:
     """What the container is able to, and what is in it; in the order of the files asked for."""
 
     tools: frozenset[str]
@@ -142,13 +108,13 @@ def install(files: Iterable[PodFile]) -> bytes:
     return b"".join(asked) + b"end\n"
 
 
-def read_look(answer: bytes, files: Sequence[PodFile]) -> Look:
+def read_look(answer: bytes, files: Sequence[PodFile]) -> Listing:
     """The answer to `look`. Raises `PodError` for one that is none."""
     first, *rest = _lines(answer, len(files) + 1)
     word, *tools = first.split()
     if word != "tools":
         raise _nonsense(first)
-    return Look(tools=frozenset(tools), seen=tuple(_seen(line) for line in rest))
+    return Listing(tools=frozenset(tools), seen=tuple(_seen(line) for line in rest))
 
 
 def read_compare(answer: bytes, files: Sequence[PodFile]) -> tuple[bool, ...]:
@@ -207,3 +173,37 @@ def _failure(line: str) -> str:
 
 def _nonsense(line: str) -> PodError:
     return PodError(f"something else than bash answered there: {line[:100]!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """A file that is not as it should be."""
+
+    file: PodFile
+    drift: Drift
+    words: str
+    """continues the file's name"""
+
+
+def difference(file: PodFile, seen: Seen, *, same: bool | None = None) -> Difference | None:
+    """How they differ; `same`: whether the bytes were compared, which the digest then need not."""
+    if seen.absent:
+        return Difference(file=file, drift=Drift.MISSING, words="is missing")
+    if not seen.plain:
+        return Difference(file=file, drift=Drift.OTHER, words="is not a plain file")
+    if not (seen.digest == file.digest if same is None else same):
+        return Difference(file=file, drift=Drift.CONTENT, words="has other content")
+    return _mode_difference(file, seen)
+
+
+def _mode_difference(file: PodFile, seen: Seen) -> Difference | None:
+    """Without `stat` only the run bit can be seen, by the user that the container runs as."""
+    if seen.mode is None:
+        if seen.can_run or not file.mode & _RUN:
+            return None
+        words = "cannot be run"
+    elif seen.mode == file.mode:
+        return None
+    else:
+        words = f"has mode {seen.mode:o} instead of {file.mode:o}"
+    return Difference(file=file, drift=Drift.MODE, words=words)

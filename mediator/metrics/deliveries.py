@@ -1,4 +1,9 @@
-"""What fails and why, and who is slow? Attempts, and how deliveries ended."""
+"""What becomes of deliveries, in the order of the questions that are asked of them.
+
+Is it taking work: what was handed over, what was refused and why, who waited in vain. Is it keeping
+up, and was anything lost: what waits and runs, and how much is in the store. What fails and why,
+and who is slow: attempts, and how deliveries ended.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +33,7 @@ from mediator.errors import (
     Unauthenticated,
 )
 from mediator.metrics.labels import ScriptNames, Snapshot, calls_label, event_label
+from mediator.metrics.recent import Recent
 from mediator.model.delivery import (
     ENDED,
     Calls,
@@ -43,145 +49,6 @@ from mediator.model.delivery import (
 from mediator.model.policy import Policy, Trouble
 from mediator.model.signatures import Reason
 
-# fmt: off
-_DURATIONS = (
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600,
-)
-_DELAYS = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 86400,
-)
-# fmt: on
-_TEMPORARY = 75
-"""EX_TEMPFAIL of sysexits: the script itself asks to be tried again."""
-
-
-def code_class(ended: Ended, policy: Policy) -> str:
-    """What an exit code means: one of 0, 75, give_up, other, or none where there is no code."""
-    code = ended.exit_code
-    if code is None:
-        return "none"
-    if code in policy.give_up_on:
-        return "give_up"
-    return str(code) if code in {0, _TEMPORARY} else "other"
-
-
-class Attempts:
-    """What happens to deliveries between their acceptance and their end."""
-
-    def __init__(self, registry: CollectorRegistry, names: ScriptNames) -> None:
-        self._names = names
-        self._counting(registry)
-        self._timing(registry)
-        for state in ENDED:
-            self.removed.labels(state)
-
-    def _counting(self, registry: CollectorRegistry) -> None:
-        self._attempts = Counter(
-            "mediator_attempts",
-            "Attempts that ended, by outcome and by what the exit code means.",
-            ["script", "outcome", "code"],
-            registry=registry,
-        )
-        self._ended = Counter(
-            "mediator_deliveries_ended",
-            "Deliveries that ended, by state.",
-            ["script", "calls", "state"],
-            registry=registry,
-        )
-        self._ended_by_event = Counter(
-            "mediator_event_deliveries_ended",
-            "Deliveries that ended, by SCW_EVENT (none: it was not set) and state.",
-            ["event", "state"],
-            registry=registry,
-        )
-        self._retried = Counter(
-            "mediator_deliveries_retried",
-            "Deliveries that an operator had made again.",
-            ["script"],
-            registry=registry,
-        )
-        self.recovered = Counter(
-            "mediator_deliveries_recovered",
-            "Deliveries put back after a mediator stopped while running them.",
-            registry=registry,
-        )
-        self.removed = Counter(
-            "mediator_deliveries_removed",
-            "Deliveries removed because they ended long ago, by state.",
-            ["state"],
-            registry=registry,
-        )
-
-    def _timing(self, registry: CollectorRegistry) -> None:
-        self._duration = Histogram(
-            "mediator_attempt_duration_seconds",
-            "Time an attempt took.",
-            ["script"],
-            buckets=_DURATIONS,
-            registry=registry,
-        )
-        self._start_delay = Histogram(
-            "mediator_delivery_start_delay_seconds",
-            "Time from acceptance of a delivery to its first attempt.",
-            ["script"],
-            buckets=_DELAYS,
-            registry=registry,
-        )
-        self._end_delay = Histogram(
-            "mediator_delivery_end_delay_seconds",
-            "Time from acceptance of a delivery, or from an operator's retry, to its end.",
-            ["script"],
-            buckets=_DELAYS,
-            registry=registry,
-        )
-
-    def begin(self, script: str, *, interactive: bool) -> None:
-        """Count from 0 for a script."""
-        for state in ENDED:
-            self._ended.labels(script, calls_label(interactive=interactive), state)
-
-    def started(self, delivery: Delivery, at: datetime) -> None:
-        """The first attempt of a delivery starts."""
-        histogram = self._start_delay.labels(self._names.label(delivery.script))
-        seconds = (at - delivery.received).total_seconds()
-        histogram.observe(max(0.0, seconds), exemplar=_exemplar(delivery))
-
-    def attempted(
-        self, delivery: Delivery, ended: Ended, *, policy: Policy, seconds: float
-    ) -> None:
-        """An attempt ended after `seconds`."""
-        script, exemplar = self._names.label(delivery.script), _exemplar(delivery)
-        code = code_class(ended, policy)
-        self._attempts.labels(script, ended.outcome, code).inc(exemplar=exemplar)
-        self._duration.labels(script).observe(max(0.0, seconds), exemplar=exemplar)
-
-    def lost(self, fate: Fate) -> None:
-        """An attempt was lost with the mediator that made it."""
-        script = self._names.label(fate.script)
-        self._attempts.labels(script, Outcome.LOST, "none").inc(exemplar=_exemplar(fate))
-        self.recovered.inc(exemplar=_exemplar(fate))
-
-    def ended(self, delivery: Delivery | Fate, state: State, at: datetime) -> None:
-        """A delivery ended, whoever ended it."""
-        script, exemplar = self._names.label(delivery.script), _exemplar(delivery)
-        calls = calls_label(interactive=delivery.interactive)
-        self._ended.labels(script, calls, state).inc(exemplar=exemplar)
-        self._ended_by_event.labels(event_label(delivery.event), state).inc(exemplar=exemplar)
-        seconds = (at - delivery.budget_start).total_seconds()
-        self._end_delay.labels(script).observe(max(0.0, seconds), exemplar=exemplar)
-
-    def retried(self, delivery: Delivery) -> None:
-        """An operator had a delivery made again."""
-        self._retried.labels(self._names.label(delivery.script)).inc(exemplar=_exemplar(delivery))
-
-
-def _exemplar(delivery: Delivery | Fate) -> dict[str, str]:
-    return {"delivery_id": delivery.id}
-
-
-# Is it taking work? What was handed over, what was refused and why, and who waited in vain.
-
-_ANSWERS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 REFUSALS: tuple[type[MediatorError], ...] = (
     BadRequest,
     NotATicket,
@@ -201,25 +68,40 @@ REFUSALS: tuple[type[MediatorError], ...] = (
     Draining,
 )
 """Errors that a hand-over can be answered with."""
+
+# fmt: off
+_DURATIONS = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600,
+)
+_DELAYS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 86400,
+)
+_ANSWERS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
+)
+# fmt: on
+_SCRIPT = ("script", "calls")
 _TOKEN = "token"  # noqa: S105 - the word, not a token
 """The reason where a bearer token was refused instead of a signature."""
 _CRASH = "crash"
+_TEMPORARY = 75
+"""EX_TEMPFAIL of sysexits: the script itself asks to be tried again."""
 
 
-class Intake:
+class IntakeMetrics:
     """What happens to hand-overs until they are answered."""
 
-    def __init__(self, registry: CollectorRegistry, names: ScriptNames) -> None:
-        self._names = names
-        self._accepting(registry)
-        self._refusing(registry)
-        self._answering(registry)
+    def __init__(self, registry: CollectorRegistry, names: ScriptNames, recent: Recent) -> None:
+        self._names, self._recent = names, recent
+        self._define_accepted(registry)
+        self._define_refused(registry)
+        self._define_answers(registry)
         for error in REFUSALS:
             self._rejected.labels(int(error.status), error.word)
         for reason in (*Reason, _TOKEN):
             self._signature_failures.labels(reason)
 
-    def _accepting(self, registry: CollectorRegistry) -> None:
+    def _define_accepted(self, registry: CollectorRegistry) -> None:
         self._accepted = Counter(
             "mediator_deliveries_accepted",
             "Hand-overs answered with success; repeat: new, resent or duplicate.",
@@ -239,7 +121,7 @@ class Intake:
             registry=registry,
         )
 
-    def _refusing(self, registry: CollectorRegistry) -> None:
+    def _define_refused(self, registry: CollectorRegistry) -> None:
         self._rejected = Counter(
             "mediator_requests_rejected",
             "Hand-overs refused, by HTTP status and reason.",
@@ -253,7 +135,7 @@ class Intake:
             registry=registry,
         )
 
-    def _answering(self, registry: CollectorRegistry) -> None:
+    def _define_answers(self, registry: CollectorRegistry) -> None:
         self._answered = Histogram(
             "mediator_handover_duration_seconds",
             "Time from a hand-over's headers to its answer; answer: accepted, answered by the"
@@ -284,6 +166,8 @@ class Intake:
 
     def accepted(self, new: NewDelivery, repeat: Repeat, *, delivery_id: str) -> None:
         """A hand-over is kept, or was before."""
+        if repeat is Repeat.NEW:
+            self._recent.accepted()
         exemplar = {"delivery_id": delivery_id}
         script = self._names.label(new.script)
         self._accepted.labels(script, repeat).inc(exemplar=exemplar)
@@ -313,21 +197,16 @@ class Intake:
         self._fallbacks.labels(self._names.label(script), trouble).inc()
 
 
-# Is it keeping up, and was anything lost? What waits and runs, and how much is in the store.
-
-_SCRIPT = ("script", "calls")
-
-
-class Backlog:
+class BacklogMetrics:
     """The deliveries that there are, and the room for them."""
 
     def __init__(self, registry: CollectorRegistry, names: ScriptNames) -> None:
         self._names = names
-        self._all(registry)
-        self._by_script(registry)
-        self._room(registry)
+        self._define_totals(registry)
+        self._define_by_script(registry)
+        self._define_limits(registry)
 
-    def _all(self, registry: CollectorRegistry) -> None:
+    def _define_totals(self, registry: CollectorRegistry) -> None:
         self._deliveries = Snapshot(
             "mediator_deliveries",
             "Deliveries in the store, by state.",
@@ -348,7 +227,7 @@ class Backlog:
             "mediator_deliveries_dead", "Deliveries that are dead.", registry=registry
         )
 
-    def _by_script(self, registry: CollectorRegistry) -> None:
+    def _define_by_script(self, registry: CollectorRegistry) -> None:
         texts = {
             "pending": "Deliveries of a script waiting for their first or next attempt.",
             "retrying": "Pending deliveries of a script that failed before and are not due yet.",
@@ -368,7 +247,7 @@ class Backlog:
             registry=registry,
         )
 
-    def _room(self, registry: CollectorRegistry) -> None:
+    def _define_limits(self, registry: CollectorRegistry) -> None:
         self._slots = Gauge(
             "mediator_slots", "Attempts that may run at once.", ["calls"], registry=registry
         )
@@ -432,3 +311,129 @@ class Backlog:
 
 def _age(since: datetime | None, now: datetime) -> float:
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())
+
+
+class AttemptMetrics:
+    """What happens to deliveries between their acceptance and their end."""
+
+    def __init__(self, registry: CollectorRegistry, names: ScriptNames, recent: Recent) -> None:
+        self._names, self._recent = names, recent
+        self._define_counts(registry)
+        self._define_times(registry)
+        for state in ENDED:
+            self.removed.labels(state)
+
+    def _define_counts(self, registry: CollectorRegistry) -> None:
+        self._attempts = Counter(
+            "mediator_attempts",
+            "Attempts that ended, by outcome and by what the exit code means.",
+            ["script", "outcome", "code"],
+            registry=registry,
+        )
+        self._ended = Counter(
+            "mediator_deliveries_ended",
+            "Deliveries that ended, by state.",
+            ["script", "calls", "state"],
+            registry=registry,
+        )
+        self._ended_by_event = Counter(
+            "mediator_event_deliveries_ended",
+            "Deliveries that ended, by SCW_EVENT (none: it was not set) and state.",
+            ["event", "state"],
+            registry=registry,
+        )
+        self._retried = Counter(
+            "mediator_deliveries_retried",
+            "Deliveries that an operator had made again.",
+            ["script"],
+            registry=registry,
+        )
+        self.recovered = Counter(
+            "mediator_deliveries_recovered",
+            "Deliveries put back after a mediator stopped while running them.",
+            registry=registry,
+        )
+        self.removed = Counter(
+            "mediator_deliveries_removed",
+            "Deliveries removed because they ended long ago, by state.",
+            ["state"],
+            registry=registry,
+        )
+
+    def _define_times(self, registry: CollectorRegistry) -> None:
+        self._duration = Histogram(
+            "mediator_attempt_duration_seconds",
+            "Time an attempt took.",
+            ["script"],
+            buckets=_DURATIONS,
+            registry=registry,
+        )
+        self._start_delay = Histogram(
+            "mediator_delivery_start_delay_seconds",
+            "Time from acceptance of a delivery to its first attempt.",
+            ["script"],
+            buckets=_DELAYS,
+            registry=registry,
+        )
+        self._end_delay = Histogram(
+            "mediator_delivery_end_delay_seconds",
+            "Time from acceptance of a delivery, or from an operator's retry, to its end.",
+            ["script"],
+            buckets=_DELAYS,
+            registry=registry,
+        )
+
+    def begin(self, script: str, *, interactive: bool) -> None:
+        """Count from 0 for a script."""
+        for state in ENDED:
+            self._ended.labels(script, calls_label(interactive=interactive), state)
+
+    def started(self, delivery: Delivery, at: datetime) -> None:
+        """The first attempt of a delivery starts."""
+        histogram = self._start_delay.labels(self._names.label(delivery.script))
+        seconds = (at - delivery.received).total_seconds()
+        histogram.observe(max(0.0, seconds), exemplar=_exemplar(delivery))
+
+    def attempted(
+        self, delivery: Delivery, ended: Ended, *, policy: Policy, seconds: float
+    ) -> None:
+        """An attempt ended after `seconds`."""
+        script, exemplar = self._names.label(delivery.script), _exemplar(delivery)
+        code = code_class(ended, policy)
+        self._attempts.labels(script, ended.outcome, code).inc(exemplar=exemplar)
+        self._duration.labels(script).observe(max(0.0, seconds), exemplar=exemplar)
+        self._recent.attempted(script, ended.outcome)
+
+    def lost(self, fate: Fate) -> None:
+        """An attempt was lost with the mediator that made it."""
+        script = self._names.label(fate.script)
+        self._attempts.labels(script, Outcome.LOST, "none").inc(exemplar=_exemplar(fate))
+        self.recovered.inc(exemplar=_exemplar(fate))
+        self._recent.attempted(script, Outcome.LOST)
+
+    def ended(self, delivery: Delivery | Fate, state: State, at: datetime) -> None:
+        """A delivery ended, whoever ended it."""
+        script, exemplar = self._names.label(delivery.script), _exemplar(delivery)
+        calls = calls_label(interactive=delivery.interactive)
+        self._ended.labels(script, calls, state).inc(exemplar=exemplar)
+        self._ended_by_event.labels(event_label(delivery.event), state).inc(exemplar=exemplar)
+        seconds = (at - delivery.budget_start).total_seconds()
+        self._end_delay.labels(script).observe(max(0.0, seconds), exemplar=exemplar)
+
+    def retried(self, delivery: Delivery) -> None:
+        """An operator had a delivery made again."""
+        self._retried.labels(self._names.label(delivery.script)).inc(exemplar=_exemplar(delivery))
+
+
+def _exemplar(delivery: Delivery | Fate) -> dict[str, str]:
+    return {"delivery_id": delivery.id}
+
+
+def code_class(ended: Ended, policy: Policy) -> str:
+    """What an exit code means: one of 0, 75, give_up, other, or none where there is no code."""
+    code = ended.exit_code
+    if code is None:
+        return "none"
+    if code in policy.give_up_on:
+        return "give_up"
+    return str(code) if code in {0, _TEMPORARY} else "other"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mediator.metrics.registry import Page, page
-from mediator.metrics.system import Process
+from mediator.metrics.system import ProcessMetrics
 
 KEPT, DRIFTED, UNREACHABLE = "kept", "drifted", "unreachable"
 STATES = (KEPT, DRIFTED, UNREACHABLE)
@@ -14,12 +14,12 @@ missing or differs; it cannot be looked at, or does not reach the mediator."""
 _DELAYS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
-class Keeper:
+class KeeperMetrics:
     """Everything that the keeper counts, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        Process(self.registry)
+        ProcessMetrics(self.registry)
         self.pods = Gauge(
             "mediator_shim_pods",
             "Pods of SecureChange, by what is known of the shim in them.",

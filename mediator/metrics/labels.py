@@ -1,4 +1,7 @@
-"""Which scripts a label may name: a closed set, whatever is sent and whatever the store holds."""
+"""Values of labels: from closed sets, whatever is sent and whatever the store holds.
+
+A series of what is gone must not stay: a `Snapshot` replaces all of a gauge's series at once.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ EVENTS = frozenset(
         "PRE_ASSIGNMENT_SCRIPT",
     }
 )
-"""Values of `SCW_EVENT`; see docs/securechange.md."""
+"""Values of `SCW_EVENT`; see docs/reference/securechange.md."""
 NO_EVENT = "none"
 
 
@@ -61,9 +64,6 @@ def event_label(event: str) -> str:
 def calls_label(*, interactive: bool) -> str:
     """Who waits: `interactive` - a person does; `trigger` - nobody."""
     return "interactive" if interactive else "trigger"
-
-
-# Gauges whose series are replaced all at once, so that none stays of what is gone.
 
 
 class Snapshot(Collector):

@@ -1,6 +1,7 @@
-"""The metrics, one object with a registry of its own. docs/metrics.md lists them.
+"""The registry: every metric in one object, and the page of them.
 
-Label values come from closed sets: scripts of the catalog, and the words of the model.
+docs/reference/metrics.md lists them. Label values come from closed sets: scripts of the catalog,
+and the words of the model.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from typing import cast
 from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from mediator.metrics.deliveries import Attempts, Backlog, Intake
+from mediator.metrics.deliveries import AttemptMetrics, BacklogMetrics, IntakeMetrics
 from mediator.metrics.labels import ScriptNames
-from mediator.metrics.system import Catalog, Process, Store
+from mediator.metrics.recent import Recent
+from mediator.metrics.system import CatalogMetrics, ProcessMetrics, StoreMetrics
+
+CLASSIC = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_openmetrics = cast("Callable[[CollectorRegistry], bytes]", generate_openmetrics)  # untyped there
 
 # A series that says when another began doubles the page and answers no question here.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -26,17 +32,19 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.names = ScriptNames()
-        self.intake = Intake(self.registry, self.names)
+        self.recent = Recent()
+        """what was taken and done lately, for who asks the mediator itself"""
+        self.intake = IntakeMetrics(self.registry, self.names, self.recent)
         """is it taking work"""
-        self.attempts = Attempts(self.registry, self.names)
+        self.attempts = AttemptMetrics(self.registry, self.names, self.recent)
         """what fails and why, and who is slow"""
-        self.backlog = Backlog(self.registry, self.names)
+        self.backlog = BacklogMetrics(self.registry, self.names)
         """is it keeping up, and was anything lost"""
-        self.catalog = Catalog(self.registry)
+        self.catalog = CatalogMetrics(self.registry)
         """can every script run"""
-        self.store = Store(self.registry)
+        self.store = StoreMetrics(self.registry)
         """will it fill up"""
-        self.process = Process(self.registry)
+        self.process = ProcessMetrics(self.registry)
         """how is the daemon itself"""
 
     def know(self, scripts: Mapping[str, bool]) -> None:
@@ -56,21 +64,12 @@ class Metrics:
         return page(self.registry, accept)
 
 
-# The text that Prometheus scrapes, in the format that it asks for.
-
-CLASSIC = "text/plain; version=0.0.4; charset=utf-8"
-OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
     """One scrape."""
 
     content_type: str
     body: bytes
-
-
-_openmetrics = cast("Callable[[CollectorRegistry], bytes]", generate_openmetrics)  # untyped there
 
 
 def page(registry: CollectorRegistry, accept: str) -> Page:

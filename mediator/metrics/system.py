@@ -1,10 +1,16 @@
-"""Will it fill up, and is it slow? The store and its disk."""
+"""How is the mediator itself? Its store and disk, its process, and the scripts that it has.
+
+Will it fill up, and is it slow; is every part ready, how late is the event loop; can every script
+run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan
+from time import perf_counter
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,14 +24,19 @@ from prometheus_client import (
 )
 
 import mediator
+from mediator.errors import StoreUnavailable
 from mediator.metrics.labels import Snapshot
 
 _OPERATIONS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 )  # fmt: skip
+_LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BUILDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+PARENTS = ("starting", "ready", "failed")
+"""What a warm parent can be."""
 
 
-class Store:
+class StoreMetrics:
     """How the store is."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -57,18 +68,25 @@ class Store:
             registry=registry,
         )
 
+    @contextmanager
+    def timed(self, operation: str) -> Iterator[None]:
+        """Time something that is asked of the store, and count that it could not be used."""
+        began = perf_counter()
+        try:
+            yield
+        except StoreUnavailable:
+            self.errors.inc()
+            raise
+        finally:
+            self.duration.labels(operation).observe(perf_counter() - began)
+
     def show(self, *, size: int | None, free: int | None) -> None:
         """Bytes that it takes, and that are left; None: it cannot tell."""
         self._size.set(nan if size is None else size)
         self._free.set(nan if free is None else free)
 
 
-# How is the daemon itself? Whether it is ready, its event loop, its memory, its version.
-
-_LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-
-
-class Process:
+class ProcessMetrics:
     """The daemon. `process_*` and `python_*` have the names that every Python program gives."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -95,15 +113,8 @@ class Process:
         self._ready.replace({(part,): float(is_ready) for part, is_ready in ready.items()})
 
 
-# Can every script run? The catalog, the environments of its scripts, and warm parents.
-
-_BUILDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
-PARENTS = ("starting", "ready", "failed")
-"""What a warm parent can be."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
+class ShownScript:
     """What is shown of one script."""
 
     ready: bool
@@ -111,17 +122,17 @@ class Shown:
     """seconds, by its policy"""
 
 
-class Catalog:
+class CatalogMetrics:
     """The scripts that there are."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._files(registry)
-        self._environments(registry)
+        self._define_scripts(registry)
+        self._define_environments(registry)
         for counter in (self.reloads, self.builds):
             for result in ("ok", "failed"):
                 counter.labels(result)
 
-    def _files(self, registry: CollectorRegistry) -> None:
+    def _define_scripts(self, registry: CollectorRegistry) -> None:
         self._scripts = Gauge(
             "mediator_scripts",
             "Scripts, by whether they can run.",
@@ -147,7 +158,7 @@ class Catalog:
             registry=registry,
         )
 
-    def _environments(self, registry: CollectorRegistry) -> None:
+    def _define_environments(self, registry: CollectorRegistry) -> None:
         self.builds = Counter(
             "mediator_environment_builds",
             "Environments of scripts that were built; result: ok or failed.",
@@ -171,7 +182,7 @@ class Catalog:
         """Who tells how many warm parents are in this state."""
         self._parents.labels(state).set_function(count)
 
-    def show(self, scripts: Mapping[str, Shown]) -> None:
+    def show(self, scripts: Mapping[str, ShownScript]) -> None:
         """The scripts as they are now."""
         for ready in (True, False):
             count = sum(script.ready is ready for script in scripts.values())

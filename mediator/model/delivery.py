@@ -10,7 +10,175 @@ from enum import StrEnum
 
 from mediator.tracing.context import TraceContext
 
-# One run of a script: how it ended and what it printed.
+
+class State(StrEnum):
+    """Where a delivery is. Legal ways are in `LEGAL`."""
+
+    PENDING = "pending"
+    """waits for its first or next attempt"""
+    RUNNING = "running"
+    """an attempt runs"""
+    SUCCEEDED = "succeeded"
+    """an attempt ended with exit code 0"""
+    DEAD = "dead"
+    """no attempt will be made unless an operator asks"""
+    CANCELLED = "cancelled"
+    """an operator, or the caller's deadline, ended it"""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self in ENDED
+
+
+ENDED = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})
+LEGAL: Mapping[State, frozenset[State]] = {
+    State.PENDING: frozenset({State.PENDING, State.RUNNING, State.CANCELLED}),
+    State.RUNNING: frozenset({State.PENDING, State.SUCCEEDED, State.DEAD, State.CANCELLED}),
+    State.SUCCEEDED: frozenset({State.PENDING}),
+    State.DEAD: frozenset({State.PENDING}),
+    State.CANCELLED: frozenset({State.PENDING}),
+}
+"""Which state may follow which. An ended delivery goes back to pending only by an operator."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TicketFields:
+    """What is remembered of a ticket, for people to find it by. Values are bounded text."""
+
+    id: str | None = None
+    subject: str | None = None
+    priority: str | None = None
+    step: str | None = None
+    requester: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewDelivery:
+    """What intake asks the store to keep."""
+
+    id: str
+    script: str
+    event: str
+    arguments: tuple[str, ...]
+    variables: Mapping[str, str]
+    """every `SCW_*` variable, `SCW_EVENT` included where it was sent"""
+    body: bytes
+    ticket: TicketFields
+    received: datetime
+    key_id: str
+    idempotency_key: str
+    interactive: bool
+    expires: datetime | None = None
+    """an interactive call is cancelled when it has not started by then"""
+    deduplicate_since: datetime | None = None
+    """look for the same content among deliveries received after this; None: do not look"""
+    trace: TraceContext | None = None
+    """the span that handed it over"""
+
+    @property
+    def content(self) -> bytes:
+        """SHA-256 of what makes two deliveries the same: script, event, arguments, body."""
+        parts = (self.script, self.event, *self.arguments)
+        return content_digest(*(p.encode("utf-8", "surrogateescape") for p in parts), self.body)
+
+    def at_first_attempt(self) -> Delivery:
+        """As the store holds it while its first attempt runs."""
+        return Delivery(
+            seq=1,
+            id=self.id,
+            script=self.script,
+            event=self.event,
+            arguments=self.arguments,
+            variables=self.variables,
+            ticket=self.ticket,
+            interactive=self.interactive,
+            state=State.RUNNING,
+            received=self.received,
+            due=None,
+            ended=None,
+            expires=self.expires,
+            key_id=self.key_id,
+            budget_start=self.received,
+            attempts_made=1,
+            failures=0,
+            losses=0,
+            last_error="",
+            trace=self.trace,
+        )
+
+
+def content_digest(*parts: bytes) -> bytes:
+    """SHA-256 over parts, each with its length, so that no two lists look alike."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+class Repeat(StrEnum):
+    """Whether a hand-over was seen before."""
+
+    NEW = "new"
+    RESENT = "resent"
+    """the same Idempotency-Key: the caller did not hear the first answer"""
+    DUPLICATE = "duplicate"
+    """the same content within the de-duplication window"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The store's answer: under which id the delivery is kept."""
+
+    id: str
+    repeat: Repeat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """A delivery as the store remembers it, without the ticket's bytes."""
+
+    seq: int
+    """position in arrival order"""
+    id: str
+    script: str
+    event: str
+    arguments: tuple[str, ...]
+    variables: Mapping[str, str]
+    ticket: TicketFields
+    interactive: bool
+    state: State
+    received: datetime
+    due: datetime | None
+    ended: datetime | None
+    expires: datetime | None
+    key_id: str
+    budget_start: datetime
+    """from when the total time for attempts counts: acceptance, or an operator's retry"""
+    attempts_made: int
+    failures: int
+    losses: int
+    last_error: str
+    trace: TraceContext | None = None
+    """the span that handed it over, which its attempts belong to"""
+    attempts: tuple[Attempt, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A delivery that this dispatcher may run now, with what it needs to run it."""
+
+    delivery: Delivery
+    """as of the claim: `attempts_made` already counts the attempt about to start"""
+    body: bytes = field(repr=False)
+    owner: str
+    """which dispatcher instance holds it"""
+
+    @property
+    def number(self) -> int:
+        """The number of the attempt about to start: 1, 2, ..."""
+        return self.delivery.attempts_made
 
 
 class Outcome(StrEnum):
@@ -111,38 +279,6 @@ class Attempt:
     stderr: Output = field(default_factory=Output)
 
 
-class State(StrEnum):
-    """Where a delivery is. Legal ways are in `LEGAL`."""
-
-    PENDING = "pending"
-    """waits for its first or next attempt"""
-    RUNNING = "running"
-    """an attempt runs"""
-    SUCCEEDED = "succeeded"
-    """an attempt ended with exit code 0"""
-    DEAD = "dead"
-    """no attempt will be made unless an operator asks"""
-    CANCELLED = "cancelled"
-    """an operator, or the caller's deadline, ended it"""
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self in ENDED
-
-
-ENDED = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})
-
-LEGAL: Mapping[State, frozenset[State]] = {
-    State.PENDING: frozenset({State.PENDING, State.RUNNING, State.CANCELLED}),
-    State.RUNNING: frozenset({State.PENDING, State.SUCCEEDED, State.DEAD, State.CANCELLED}),
-    State.SUCCEEDED: frozenset({State.PENDING}),
-    State.DEAD: frozenset({State.PENDING}),
-    State.CANCELLED: frozenset({State.PENDING}),
-}
-"""Which state may follow which. An ended delivery goes back to pending only by an operator."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """What becomes of a delivery after an attempt."""
@@ -164,104 +300,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TicketFields:
-    """What is remembered of a ticket, for people to find it by. Values are bounded text."""
-
-    id: str | None = None
-    subject: str | None = None
-    priority: str | None = None
-    step: str | None = None
-    requester: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewDelivery:
-    """What intake asks the store to keep."""
-
-    id: str
-    script: str
-    event: str
-    arguments: tuple[str, ...]
-    variables: Mapping[str, str]
-    """every `SCW_*` variable, `SCW_EVENT` included where it was sent"""
-    body: bytes
-    ticket: TicketFields
-    received: datetime
-    key_id: str
-    idempotency_key: str
-    interactive: bool
-    expires: datetime | None = None
-    """an interactive call is cancelled when it has not started by then"""
-    deduplicate_since: datetime | None = None
-    """look for the same content among deliveries received after this; None: do not look"""
-    trace: TraceContext | None = None
-    """the span that handed it over"""
-
-    @property
-    def content(self) -> bytes:
-        """SHA-256 of what makes two deliveries the same: script, event, arguments, body."""
-        parts = (self.script, self.event, *self.arguments)
-        return content_digest(*(p.encode("utf-8", "surrogateescape") for p in parts), self.body)
-
-
-def content_digest(*parts: bytes) -> bytes:
-    """SHA-256 over parts, each with its length, so that no two lists look alike."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.digest()
-
-
-class Repeat(StrEnum):
-    """Whether a hand-over was seen before."""
-
-    NEW = "new"
-    RESENT = "resent"
-    """the same Idempotency-Key: the caller did not hear the first answer"""
-    DUPLICATE = "duplicate"
-    """the same content within the de-duplication window"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted:
-    """The store's answer: under which id the delivery is kept."""
-
-    id: str
-    repeat: Repeat
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delivery:
-    """A delivery as the store remembers it, without the ticket's bytes."""
-
-    seq: int
-    """position in arrival order"""
-    id: str
-    script: str
-    event: str
-    arguments: tuple[str, ...]
-    variables: Mapping[str, str]
-    ticket: TicketFields
-    interactive: bool
-    state: State
-    received: datetime
-    due: datetime | None
-    ended: datetime | None
-    expires: datetime | None
-    key_id: str
-    budget_start: datetime
-    """from when the total time for attempts counts: acceptance, or an operator's retry"""
-    attempts_made: int
-    failures: int
-    losses: int
-    last_error: str
-    trace: TraceContext | None = None
-    """the span that handed it over, which its attempts belong to"""
-    attempts: tuple[Attempt, ...] = field(default=())
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Fate:
     """What became of a delivery without an attempt having told it."""
 
@@ -276,25 +314,6 @@ class Fate:
     """why"""
     budget_start: datetime
     """when it was accepted, or an operator had it made again"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
-    """A delivery that this dispatcher may run now, with what it needs to run it."""
-
-    delivery: Delivery
-    """as of the claim: `attempts_made` already counts the attempt about to start"""
-    body: bytes = field(repr=False)
-    owner: str
-    """which dispatcher instance holds it"""
-
-    @property
-    def number(self) -> int:
-        """The number of the attempt about to start: 1, 2, ..."""
-        return self.delivery.attempts_made
-
-
-# How many deliveries there are, by script and state: what a store counts for metrics.
 
 
 Calls = tuple[str, bool]

@@ -21,8 +21,6 @@ from pydantic.fields import FieldInfo
 
 from mediator.model.durations import Duration, PositiveDuration, Size
 
-# The kinds of script SecureChange knows, and what it sends to each.
-
 EMPTY = "empty"
 """In a list of accepted roots: no body at all."""
 ANY = "*"
@@ -70,9 +68,6 @@ ANSWERS = MappingProxyType(
 """Root elements of which each kind must print one; empty: SecureChange takes no answer."""
 
 
-# The base of everything that a person states: policies and settings.
-
-
 class Strict(BaseModel):
     """Stated by a person: an unknown key is an error, and so is `yes` where a number belongs."""
 
@@ -90,9 +85,6 @@ class Strict(BaseModel):
 
 def _takes_bool(field: FieldInfo) -> bool:
     return bool in {field.annotation, *get_args(field.annotation)}
-
-
-# What a policy says of the pod that an attempt runs in, where its runner is `kubernetes`.
 
 
 ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
@@ -313,6 +305,11 @@ class Policy(Strict):
     answer: tuple[str, ...]
     test: WhenTested = WhenTested.RUN
     fallback: Fallback | None = None
+
+    @property
+    def in_pod(self) -> bool:
+        """Whether it runs in a pod, where the files and programs of this machine mean nothing."""
+        return self.runner is RunnerName.KUBERNETES
 
 
 class PolicyDefaults(Strict):

@@ -29,10 +29,26 @@ from http_message_signatures.algorithms import HMAC_SHA256
 
 from mediator.errors import Unauthenticated
 
-# The secrets that shims and the mediator share, and why a request fails to prove one.
-
+TAG = "mediator"
+"""Marks the one signature of a message that is meant for the mediator."""
+COMPONENTS = ("@method", "@request-target", "content-digest", "idempotency-key")
+"""What a signature covers, exactly, in any order, without component parameters."""
 MIN_SECRET = 32
 """Bytes of the shortest secret; the settings say so more politely."""
+MAX_FIELD = 4096
+"""Characters of one of the headers; ours have about 250."""
+_FIELDS = {
+    "signature-input": "Signature-Input",
+    "signature": "Signature",
+    "content-digest": "Content-Digest",
+    "idempotency-key": "Idempotency-Key",
+}
+_LISTS = frozenset({"signature-input", "signature"})  # several lines of these are one list
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
+_DIGEST = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):")
+_PARAMETERS = ("created", "keyid", "nonce", "alg", "tag")
+_MAX_NONCE = 200
+_SHOWN = 60
 
 
 class Reason(StrEnum):
@@ -78,20 +94,6 @@ class Key:
         return self.scripts is None or script in self.scripts
 
 
-MAX_FIELD = 4096
-"""Characters of one of the headers; ours have about 250."""
-
-_FIELDS = {
-    "signature-input": "Signature-Input",
-    "signature": "Signature",
-    "content-digest": "Content-Digest",
-    "idempotency-key": "Idempotency-Key",
-}
-_LISTS = frozenset({"signature-input", "signature"})  # several lines of these are one list
-_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
-_DIGEST = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verified:
     """What a good signature proves."""
@@ -100,16 +102,6 @@ class Verified:
     idempotency_key: str
     digest: bytes
     """SHA-256 of the body that was signed, for `check_body`"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Message:
-    """A request as the library wants it. Nothing that is signed comes from `url`."""
-
-    method: str
-    request_target: str
-    headers: MutableMapping[str, str]
-    url: str = "http://mediator.invalid/"
 
 
 class Verifier:
@@ -140,11 +132,11 @@ class Verifier:
         idempotency_key = fields["idempotency-key"]
         if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             _malformed("Idempotency-Key must be 1 to 200 visible ASCII characters")
-        message = _Message(method=method, request_target=target, headers=fields)
+        message = SignedMessage(method=method, request_target=target, headers=fields)
         key = self._check(message, now)
         return Verified(key=key, idempotency_key=idempotency_key, digest=digest)
 
-    def _check(self, message: _Message, now: datetime) -> Key:
+    def _check(self, message: SignedMessage, now: datetime) -> Key:
         verifier = RuledVerifier(self._keys, window=self._window, now=now)
         try:
             verifier.verify(message, max_age=None, expect_tag=TAG)
@@ -194,7 +186,7 @@ def sign(
         key_resolver=MappingKeyResolver(public_keys={}, private_keys={key.id: key.secret}),
     )
     signer.sign(
-        _Message(method=method, request_target=target, headers=headers),
+        SignedMessage(method=method, request_target=target, headers=headers),
         key_id=key.id,
         created=now,
         nonce=nonce,
@@ -204,6 +196,16 @@ def sign(
         body=body,
     )
     return headers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedMessage:
+    """A request as the library wants it. Nothing that is signed comes from `url`."""
+
+    method: str
+    request_target: str
+    headers: MutableMapping[str, str]
+    url: str = "http://mediator.invalid/"
 
 
 def _fields(headers: Mapping[str, str]) -> dict[str, str]:
@@ -257,19 +259,6 @@ def _unusable(error: HTTPMessageSignaturesException) -> bool:
 
 def _malformed(what: str) -> NoReturn:
     raise Unauthenticated(f"The request is signed wrongly: {what}.", reason=Reason.MALFORMED)
-
-
-# What a signature must be before it is worth a look at its bytes.
-
-
-TAG = "mediator"
-"""Marks the one signature of a message that is meant for the mediator."""
-COMPONENTS = ("@method", "@request-target", "content-digest", "idempotency-key")
-"""What a signature covers, exactly, in any order, without component parameters."""
-
-_PARAMETERS = ("created", "keyid", "nonce", "alg", "tag")
-_MAX_NONCE = 200
-_SHOWN = 60
 
 
 class RuledVerifier(HTTPMessageVerifier):

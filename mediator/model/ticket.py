@@ -1,7 +1,7 @@
 """What the mediator can tell about a ticket, for a person's list and for routing.
 
 A ticket is parsed only to look at; the script gets its bytes as they came. Field names and their
-grades are in docs/securechange.md. SecureChange writes some of them nested
+grades are in docs/reference/securechange.md. SecureChange writes some of them nested
 (`current_stage/name`) and Tufin documents them flat (`current_stage_name`): both are read, the
 nested one first.
 """
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from mediator.errors import NotATicket
 from mediator.model.policy import ANY, EMPTY
-from mediator.model.xml import Path, Unreadable, read_document
+from mediator.model.xml import SMALL, Path, Unreadable, read_document
 
 _PATHS: Mapping[str, tuple[Path, ...]] = {
     "id": (("id",),),
@@ -72,10 +72,11 @@ class Ticket:
         return self.root == "ticket_info" and self.bare
 
 
-def read_ticket(body: bytes, *, roots: Sequence[str]) -> Ticket:
+def read_ticket(body: bytes, *, roots: Sequence[str], small: int = SMALL) -> Ticket:
     """Look into `body`; `roots` are the accepted root elements, with `EMPTY` and `ANY` among them.
 
-    A body of nothing but white space counts as empty. Raises NotATicket.
+    A body of nothing but white space counts as empty; one of up to `small` bytes is read in one
+    piece. Raises NotATicket.
     """
     if not body or body.isspace():
         if EMPTY not in roots:
@@ -89,7 +90,7 @@ def read_ticket(body: bytes, *, roots: Sequence[str]) -> Ticket:
             )
 
     try:
-        document = read_document(body, wanted=_WANTED, accept=accept)
+        document = read_document(body, wanted=_WANTED, accept=accept, small=small)
     except Unreadable as error:
         raise _not_a_ticket(str(error)) from None
     found = {name: _first(document.texts, paths) for name, paths in _PATHS.items()}

@@ -4,9 +4,9 @@ What an attacker could use is refused, not repaired: any document type declarati
 its own, no external file, no billion laughs), encodings nobody needs, and excesses of depth, size
 of one tag, elements and names. XInclude is never processed.
 
-A small document, as tickets are, is read in one piece (`ticket_tree`). Every other one, and every
-small one with anything wrong in it, is read strictly: no tree is built, libxml2 tells a target
-about each tag, and the target stops it where it goes too far and knows the place.
+A small document, as tickets are, is read in one piece, then its tree is looked at. Every other one,
+and every small one with anything wrong in it, is read strictly: no tree is built, libxml2 tells a
+target about each tag, and the target stops it where it goes too far and knows the place.
 
 libxml2 keeps every element and attribute name it ever saw, for all documents of a thread, and
 after about 100 MB of names takes no new one. So the names of one document are bounded too.
@@ -21,6 +21,24 @@ from functools import lru_cache
 from typing import Any, cast
 
 from lxml import etree
+
+MAX_DEPTH = 100
+"""Elements inside each other; tickets have about six."""
+MAX_ELEMENTS = 250_000
+"""Elements of one document (about a quarter of a second of reading)."""
+MAX_TAG = 256 * 1024
+"""Bytes of one tag with its attributes, one comment, CDATA section or the like."""
+MAX_NAMES = 1_000
+"""Different names of elements and attributes."""
+MAX_NAME = 256
+"""Characters of one name with its namespace."""
+MAX_TEXT = 1_000
+"""Characters kept of one text."""
+SMALL = 64 * 1024
+"""Bytes; tickets have about two thousand. The tree takes a few ten times as much."""
+
+Path = tuple[str, ...]
+"""Local names from below the root down: ("priority", "name")."""
 
 _STEP = 16 * 1024
 _ENCODINGS = frozenset({"utf-8", "utf8", "utf-16", "us-ascii", "ascii", "iso-8859-1", "latin1"})
@@ -46,42 +64,37 @@ _REASONS: Mapping[int, str] = {
     etree.ErrorTypes.ERR_COMMENT_NOT_FINISHED: "a comment is not closed",
     etree.ErrorTypes.ERR_CDATA_NOT_FINISHED: "a CDATA section is not closed or too long",
 }
+_unusual = etree.XPath(
+    f"count(//*|//@*) > {MAX_NAMES}"
+    f" or //*[string-length(name()) > {MAX_NAME}] or //@*[string-length(name()) > {MAX_NAME}]"
+    f" or {'/*' * (MAX_DEPTH + 1)}"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """What was kept of a document."""
+
+    root: str
+    """local name of the root element"""
+    texts: Mapping[Path, str]
+    """trimmed texts at the wanted paths, of the first element where several share a path"""
+    bare: bool
+    """the root has neither elements nor text in it"""
 
 
 def read_document(
-    body: bytes, *, wanted: frozenset[Path], accept: Callable[[str], None]
+    body: bytes, *, wanted: frozenset[Path], accept: Callable[[str], None], small: int = SMALL
 ) -> Document:
     """Read `body`, which must be well-formed; `accept` may raise when it is told the root's name.
 
-    Raises Unreadable with the reason and, as near as known, the place. The message never quotes
-    the body, apart from what `accept` says and a declared encoding.
+    A body of up to `small` bytes is read in one piece. Raises Unreadable with the reason and, as
+    near as known, the place. The message never quotes the body, apart from what `accept` says and a
+    declared encoding.
     """
     _refuse_encoding(body)
-    quick = read_small(body, wanted, accept)
-    return _read_strictly(body, Target(wanted, accept)) if quick is None else quick
-
-
-def _read_strictly(body: bytes, target: Target) -> Document:
-    parser = etree.XMLParser(
-        target=cast("Any", target),  # its type asks for methods that lxml does not need
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-    )
-    fed = 0
-    try:
-        for start in range(0, len(body), _STEP):
-            fed = min(start + _STEP, len(body))
-            parser.feed(body[start:fed])
-            target.fed(fed)
-        parser.close()
-    except etree.XMLSyntaxError as error:
-        reason = _REASONS.get(error.code, "it is not well-formed XML")
-        raise unreadable(reason, *error.position) from None
-    except Refused as refused:
-        raise unreadable(str(refused), *_place(body, refused, fed)) from None
-    return target.document()
+    quick = read_small(body, wanted, accept) if len(body) <= small else None
+    return _read_strictly(body, ParserTarget(wanted, accept)) if quick is None else quick
 
 
 class Unreadable(Exception):
@@ -109,50 +122,104 @@ def _refuse_encoding(body: bytes) -> None:
         raise unreadable(f"its character encoding {shown!r} is not accepted; UTF-8 is", line=1)
 
 
-def _place(body: bytes, refused: Refused, fed: int) -> tuple[int, int]:
-    """Line and column (0: unknown) of what `refused` refused, at most `fed` bytes into the body."""
+def read_small(
+    body: bytes, wanted: frozenset[Path], accept: Callable[[str], None]
+) -> Document | None:
+    """The document, or None when the strict way has to look at it.
+
+    No document type can be in it, so there is nothing that libxml2 could expand or fetch.
+    """
+    if b"<!DOCTYPE" in body or b"\0" in body:
+        return None
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+    )
+    try:
+        root = etree.fromstring(body, parser)
+    except etree.XMLSyntaxError:
+        return None
+    if _unusual(root):
+        return None
+    name = _local_name(root)
+    accept(name)
+    texts: dict[Path, str] = {}
+    _collect(root, (), wanted, texts)
+    bare = not any(isinstance(child.tag, str) for child in root) and not _text(root)
+    return Document(root=name, texts=texts, bare=bare)
+
+
+def _collect(
+    element: etree._Element, path: Path, wanted: frozenset[Path], texts: dict[Path, str]
+) -> None:
+    """Follow the first child on each way to a wanted text."""
+    ways = _ways(wanted)
+    met: set[Path] = set()
+    for child in element:
+        if not isinstance(child.tag, str):  # a comment or a processing instruction
+            continue
+        way = (*path, _local_name(child))
+        if way not in ways or way in met:
+            continue
+        met.add(way)
+        if way in wanted:
+            texts[way] = _text(child)
+        if len(child):
+            _collect(child, way, wanted, texts)
+
+
+@lru_cache(maxsize=8)
+def _ways(wanted: frozenset[Path]) -> frozenset[Path]:
+    return frozenset(path[:n] for path in wanted for n in range(1, len(path) + 1))
+
+
+def _text(element: etree._Element) -> str:
+    """What stands directly in an element, trimmed, its beginning."""
+    text = element.text or ""
+    if len(element):
+        text += "".join(child.tail or "" for child in element)
+    return text.lstrip()[:MAX_TEXT].rstrip()
+
+
+def _local_name(element: etree._Element) -> str:
+    return str(element.tag).rpartition("}")[2]
+
+
+def _read_strictly(body: bytes, target: ParserTarget) -> Document:
+    parser = etree.XMLParser(
+        target=cast("Any", target),  # its type asks for methods that lxml does not need
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+    )
+    fed = 0
+    try:
+        for start in range(0, len(body), _STEP):
+            fed = min(start + _STEP, len(body))
+            parser.feed(body[start:fed])
+            target.fed(fed)
+        parser.close()
+    except etree.XMLSyntaxError as error:
+        reason = _REASONS.get(error.code, "it is not well-formed XML")
+        raise unreadable(reason, *error.position) from None
+    except LimitExceeded as exceeded:
+        raise unreadable(str(exceeded), *_place(body, exceeded, fed)) from None
+    return target.document()
+
+
+def _place(body: bytes, exceeded: LimitExceeded, fed: int) -> tuple[int, int]:
+    """Line and column (0: unknown) of what was exceeded, at most `fed` bytes into the body."""
     at = body.find(b"<!DOCTYPE", 0, fed)
-    if at < 0 or "DOCTYPE" not in str(refused):
+    if at < 0 or "DOCTYPE" not in str(exceeded):
         return body.count(b"\n", 0, fed) + 1, 0
     return body.count(b"\n", 0, at) + 1, at - body.rfind(b"\n", 0, at)
 
 
-# Keep the texts at some paths of a document, and refuse a document that goes too far.
-
-MAX_DEPTH = 100
-"""Elements inside each other; tickets have about six."""
-MAX_ELEMENTS = 250_000
-"""Elements of one document (about a quarter of a second of reading)."""
-MAX_TAG = 256 * 1024
-"""Bytes of one tag with its attributes, one comment, CDATA section or the like."""
-MAX_NAMES = 1_000
-"""Different names of elements and attributes."""
-MAX_NAME = 256
-"""Characters of one name with its namespace."""
-MAX_TEXT = 1_000
-"""Characters kept of one text."""
-
-Path = tuple[str, ...]
-"""Local names from below the root down: ("priority", "name")."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Document:
-    """What was kept of a document."""
-
-    root: str
-    """local name of the root element"""
-    texts: Mapping[Path, str]
-    """trimmed texts at the wanted paths, of the first element where several share a path"""
-    bare: bool
-    """the root has neither elements nor text in it"""
-
-
-class Refused(Exception):
+class LimitExceeded(Exception):
     """The document goes too far; the message says in what, the caller knows where."""
 
 
-class Target:
+class ParserTarget:
     """Told by libxml2 about each part of a document."""
 
     def __init__(self, wanted: frozenset[Path], accept: Callable[[str], None]) -> None:
@@ -213,7 +280,7 @@ class Target:
 
     def doctype(self, *_declared: object) -> None:
         """Refuse any document type before a single entity of it is read."""
-        raise Refused("it declares a document type (DOCTYPE), which is never accepted")
+        raise LimitExceeded("it declares a document type (DOCTYPE), which is never accepted")
 
     def close(self) -> None:
         """Nothing to do at the end; lxml wants the method."""
@@ -223,7 +290,9 @@ class Target:
         if self._heard:
             self._heard, self._quiet_since = False, total
         elif total - self._quiet_since > MAX_TAG:
-            raise Refused(f"a single tag, comment or CDATA section is longer than {MAX_TAG} bytes")
+            raise LimitExceeded(
+                f"a single tag, comment or CDATA section is longer than {MAX_TAG} bytes"
+            )
 
     def document(self) -> Document:
         """What was kept."""
@@ -233,86 +302,11 @@ class Target:
 
     def _check_limits(self, names: tuple[str, ...]) -> None:
         if len(self._open) >= MAX_DEPTH:
-            raise Refused(f"its elements are nested deeper than {MAX_DEPTH}")
+            raise LimitExceeded(f"its elements are nested deeper than {MAX_DEPTH}")
         if self._elements > MAX_ELEMENTS:
-            raise Refused(f"it has more than {MAX_ELEMENTS} elements")
+            raise LimitExceeded(f"it has more than {MAX_ELEMENTS} elements")
         if max(map(len, names)) > MAX_NAME:
-            raise Refused(f"a name is longer than {MAX_NAME} characters")
+            raise LimitExceeded(f"a name is longer than {MAX_NAME} characters")
         self._names.update(names)
         if len(self._names) > MAX_NAMES:
-            raise Refused(f"it has more than {MAX_NAMES} different names")
-
-
-# The quick way for a small document: libxml2 reads it in one piece, then the tree is looked at.
-
-
-SMALL = 64 * 1024
-"""Bytes; tickets have about two thousand. The tree takes a few ten times as much."""
-
-_unusual = etree.XPath(
-    f"count(//*|//@*) > {MAX_NAMES}"
-    f" or //*[string-length(name()) > {MAX_NAME}] or //@*[string-length(name()) > {MAX_NAME}]"
-    f" or {'/*' * (MAX_DEPTH + 1)}"
-)
-
-
-def read_small(
-    body: bytes, wanted: frozenset[Path], accept: Callable[[str], None]
-) -> Document | None:
-    """The document, or None when the strict way has to look at it.
-
-    No document type can be in it, so there is nothing that libxml2 could expand or fetch.
-    """
-    if len(body) > SMALL or b"<!DOCTYPE" in body or b"\0" in body:
-        return None
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-    )
-    try:
-        root = etree.fromstring(body, parser)
-    except etree.XMLSyntaxError:
-        return None
-    if _unusual(root):
-        return None
-    name = _local_name(root)
-    accept(name)
-    texts: dict[Path, str] = {}
-    _collect(root, (), wanted, texts)
-    bare = not any(isinstance(child.tag, str) for child in root) and not _text(root)
-    return Document(root=name, texts=texts, bare=bare)
-
-
-def _collect(
-    element: etree._Element, path: Path, wanted: frozenset[Path], texts: dict[Path, str]
-) -> None:
-    """Follow the first child on each way to a wanted text."""
-    ways = _ways(wanted)
-    met: set[Path] = set()
-    for child in element:
-        if not isinstance(child.tag, str):  # a comment or a processing instruction
-            continue
-        way = (*path, _local_name(child))
-        if way not in ways or way in met:
-            continue
-        met.add(way)
-        if way in wanted:
-            texts[way] = _text(child)
-        if len(child):
-            _collect(child, way, wanted, texts)
-
-
-@lru_cache(maxsize=8)
-def _ways(wanted: frozenset[Path]) -> frozenset[Path]:
-    return frozenset(path[:n] for path in wanted for n in range(1, len(path) + 1))
-
-
-def _text(element: etree._Element) -> str:
-    """What stands directly in an element, trimmed, its beginning."""
-    text = element.text or ""
-    if len(element):
-        text += "".join(child.tail or "" for child in element)
-    return text.lstrip()[:MAX_TEXT].rstrip()
-
-
-def _local_name(element: etree._Element) -> str:
-    return str(element.tag).rpartition("}")[2]
+            raise LimitExceeded(f"it has more than {MAX_NAMES} different names")

@@ -1,4 +1,9 @@
-"""One launched attempt: waits for its end, or brings it about, and collects what it printed."""
+"""One attempt as a process: ordered, fed with its ticket, heard, and seen to its end.
+
+`specify` and `channels` make what the launcher needs to start it (see `launcher.py`);
+`ProcessAttempt` waits for its end, or brings it about. What its supervisor can no longer kill,
+because that was killed itself, is found and killed from here.
+"""
 
 from __future__ import annotations
 
@@ -22,26 +27,44 @@ import structlog
 
 from mediator.model.delivery import Ended
 from mediator.model.policy import Limits
-from mediator.runners.launcher_client import Finished, Report, Supervision, Vanished
+from mediator.runners.launcher_client import (
+    Finished,
+    LauncherClient,
+    Report,
+    SupervisorClient,
+    Vanished,
+)
 from mediator.runners.outcome import Stopped, judge
 from mediator.runners.output import BoundedOutput
 from mediator.runners.port import Run
 
-_PATIENCE = 10.0  # seconds for a supervisor to kill everything: twice what it allows itself
+PATIENCE = 10.0
+"""Seconds for a supervisor to kill everything: twice what it allows itself."""
+_CHUNK = 65536  # bytes, the capacity of a pipe, pipe(7)
+_ROUNDS = 20  # of looking for orphans: what is killed may just have forked
 _log = structlog.get_logger(__name__)
 
 
-class Attempt:
+class ProcessAttempt:
     """An attempt from its launch to its end."""
 
-    def __init__(self, run: Run, directory: Path, channels: Channels) -> None:
-        self.launcher_hangs = False
-        """whether the order was never taken, known at the end"""
+    def __init__(
+        self,
+        run: Run,
+        directory: Path,
+        channels: Channels,
+        *,
+        launcher: LauncherClient,
+        patience: float = PATIENCE,
+    ) -> None:
+        """`launcher`: who has the order to start it. `patience`: seconds, see `PATIENCE`."""
         self._run = run
         self._directory = directory
+        self._launcher = launcher
+        self._patience = patience
         self._stopped: Stopped | None = None
         self._report: Report | None = None
-        self._supervision = Supervision(channels.status)
+        self._supervisor = SupervisorClient(channels.status)
         self._stdout = Drain(channels.stdout, run.limits.output, _listener(run, "stdout"))
         self._stderr = Drain(channels.stderr, run.limits.output, _listener(run, "stderr"))
         self._stdin = Feed(channels.stdin, run.stdin)
@@ -54,9 +77,8 @@ class Attempt:
             await self._stop(self._stopped)
         self._report = await self._settle()
         await self._drain()
-        ending = judge(self._report, self._run, stopped=self._stopped)
-        return Ended(
-            **{field.name: getattr(ending, field.name) for field in dataclasses.fields(ending)},
+        return dataclasses.replace(
+            judge(self._report, self._run, stopped=self._stopped),
             stdout=self._stdout.kept.output(),
             stderr=self._stderr.kept.output(),
         )
@@ -64,7 +86,7 @@ class Attempt:
     def shut_down(self) -> None:
         """Have it killed because the runner closes."""
         self._stopped = self._stopped or Stopped.by_closing()
-        self._supervision.kill()
+        self._supervisor.kill()
 
     async def kill(self) -> None:
         """Kill everything at once, unless that is done, and wait until it is dead."""
@@ -74,18 +96,18 @@ class Attempt:
 
     def close(self) -> None:
         """Let go of pipes and supervisor."""
-        self._supervision.close()
+        self._supervisor.close()
         for pipe in (self._stdin, self._stdout, self._stderr):
             pipe.close()
 
     @property
     def _over(self) -> bool:
-        return self._supervision.end.done()
+        return self._supervisor.end.done()
 
     async def _wait(self, stop: asyncio.Event) -> None:
         """Wait for its own end, but only until the timeout or `stop`."""
         stopping = asyncio.create_task(stop.wait(), name=f"stop {self._run.name}")
-        either: set[asyncio.Future[Any]] = {self._supervision.end, stopping}
+        either: set[asyncio.Future[Any]] = {self._supervisor.end, stopping}
         try:
             await asyncio.wait(
                 either, timeout=self._run.timeout, return_when=asyncio.FIRST_COMPLETED
@@ -94,33 +116,39 @@ class Attempt:
             stopping.cancel()
 
     async def _stop(self, stopped: Stopped) -> None:
-        self._supervision.terminate()
-        await asyncio.wait({self._supervision.end}, timeout=self._run.grace)
+        self._supervisor.terminate()
+        await asyncio.wait({self._supervisor.end}, timeout=self._run.grace)
         if not self._over:
             self._stopped = stopped.with_force(self._run)
             await self._kill()
 
     async def _kill(self) -> None:
-        self._supervision.kill()
-        await asyncio.wait({self._supervision.end}, timeout=_PATIENCE)
+        self._supervisor.kill()
+        await asyncio.wait({self._supervisor.end}, timeout=self._patience)
 
     async def _settle(self) -> Report:
         """What the supervisor said; without a word from it, kill what can be found."""
         if not self._over:
-            self.launcher_hangs = not self._supervision.give_up()
-            await asyncio.wait({self._supervision.end}, timeout=_PATIENCE)
+            await self._give_up()
         if not self._over:
             return Vanished(reason="the launcher does not react, so nothing is known of the script")
-        report = self._supervision.end.result()
-        if isinstance(report, Vanished) and self._supervision.script is not None:
-            await self._kill_remains(self._supervision.script)
+        report = self._supervisor.end.result()
+        if isinstance(report, Vanished) and self._supervisor.script is not None:
+            await self._kill_orphans(self._supervisor.script)
         elif isinstance(report, Finished):
             self._warn(report)
         return report
 
-    async def _kill_remains(self, script: int) -> None:
+    async def _give_up(self) -> None:
+        """Kill the supervisor, or the launcher where none has ever taken the order."""
+        known = self._supervisor.give_up()
+        await asyncio.wait({self._supervisor.end}, timeout=self._patience)
+        if not (known or self._over):
+            self._launcher.kill()
+
+    async def _kill_orphans(self, script: int) -> None:
         open_pipes = [pipe.inode for pipe in (self._stdout, self._stderr) if not pipe.ended.done()]
-        killed = await asyncio.to_thread(kill_remains, script, self._directory, open_pipes)
+        killed = await asyncio.to_thread(kill_orphans, script, self._directory, open_pipes)
         _log.error("attempt lost", killed=killed)
 
     def _warn(self, report: Finished) -> None:
@@ -132,18 +160,13 @@ class Attempt:
     async def _drain(self) -> None:
         """Read what is still in the pipes. Every writer is dead, so their end is near."""
         self._stdin.close()
-        await asyncio.wait({self._stdout.ended, self._stderr.ended}, timeout=_PATIENCE)
+        await asyncio.wait({self._stdout.ended, self._stderr.ended}, timeout=self._patience)
         if not (self._stdout.ended.done() and self._stderr.ended.done()):
             _log.error("output has no end")
 
 
 def _listener(run: Run, stream: str) -> Callable[[bytes], None] | None:
     return None if run.on_output is None else partial(run.on_output, stream)
-
-
-# The daemon's ends of a script's stdin, stdout and stderr.
-
-_CHUNK = 65536  # the capacity of a pipe, pipe(7)
 
 
 class Feed:
@@ -233,9 +256,6 @@ class Drain:
             self.ended.set_result(None)
 
 
-# The pipes and the socket between the daemon and one attempt.
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Channels:
     """Both ends of everything. All are closed on exec."""
@@ -279,54 +299,6 @@ def _pipe(*, read: contextlib.ExitStack, write: contextlib.ExitStack) -> tuple[i
     return reading, writing
 
 
-# Finds what is left of an attempt whose supervisor is gone.
-
-_ROUNDS = 20  # what is killed may just have forked
-
-
-def kill_remains(session: int, directory: Path, pipes: Collection[int]) -> int:
-    """SIGKILL the processes of an attempt; returns how many.
-
-    They are in the session of the script, or work in its working directory, or have one of its
-    output pipes (inode numbers) open for writing. Nobody else does: all three are the attempt's.
-    """
-    killed: set[int] = set()
-    for _ in range(_ROUNDS):
-        found = {
-            int(process.name)
-            for process in Path("/proc").iterdir()
-            if process.name.isdigit() and _belongs(process, session, directory, pipes)
-        } - killed
-        for pid in found:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        killed |= found
-        if not found:
-            break
-    return len(killed)
-
-
-def _belongs(process: Path, session: int, directory: Path, pipes: Collection[int]) -> bool:
-    try:
-        return (
-            os.getsid(int(process.name)) == session
-            or (process / "cwd").readlink().is_relative_to(directory)
-            or any(_writes_to(link, pipes) for link in (process / "fd").iterdir())
-        )
-    except OSError:  # it has ended, or is another user's
-        return False
-
-
-def _writes_to(link: Path, pipes: Collection[int]) -> bool:
-    """Whether a descriptor is the writing end: the daemon's own end reads (see proc_pid_fd(5))."""
-    with contextlib.suppress(OSError):
-        return link.stat().st_ino in pipes and bool(link.lstat().st_mode & stat.S_IWUSR)
-    return False
-
-
-# What the launcher is told about one attempt: the file format between daemon and launcher.
-
-
 def specify(run: Run, directory: Path) -> bytes:
     """Describe an attempt for `launcher.py`.
 
@@ -367,3 +339,43 @@ def _limits(limits: Limits) -> Iterator[tuple[int, tuple[int, int]]]:
     ):
         if bound is not None:
             yield number, (bound, bound)
+
+
+def kill_orphans(session: int, directory: Path, pipes: Collection[int]) -> int:
+    """SIGKILL the processes of an attempt; returns how many.
+
+    They are in the session of the script, or work in its working directory, or have one of its
+    output pipes (inode numbers) open for writing. Nobody else does: all three are the attempt's.
+    """
+    killed: set[int] = set()
+    for _ in range(_ROUNDS):
+        found = {
+            int(process.name)
+            for process in Path("/proc").iterdir()
+            if process.name.isdigit() and _belongs(process, session, directory, pipes)
+        } - killed
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= found
+        if not found:
+            break
+    return len(killed)
+
+
+def _belongs(process: Path, session: int, directory: Path, pipes: Collection[int]) -> bool:
+    try:
+        return (
+            os.getsid(int(process.name)) == session
+            or (process / "cwd").readlink().is_relative_to(directory)
+            or any(_writes_to(link, pipes) for link in (process / "fd").iterdir())
+        )
+    except OSError:  # it has ended, or is another user's
+        return False
+
+
+def _writes_to(link: Path, pipes: Collection[int]) -> bool:
+    """Whether a descriptor is the writing end: the daemon's own end reads (see proc_pid_fd(5))."""
+    with contextlib.suppress(OSError):
+        return link.stat().st_ino in pipes and bool(link.lstat().st_mode & stat.S_IWUSR)
+    return False

@@ -20,7 +20,8 @@ Version = tuple[int, ...]
 class Codes:
     """What scripts were compiled to, each in the version it had then."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most: int = MOST, young: int = YOUNG) -> None:
+        self._most, self._young = most, young
         self._known: dict[str, tuple[Version, CodeType]] = {}
 
     def of(self, script: str, *, executed: bool) -> CodeType:
@@ -41,24 +42,23 @@ class Codes:
         with open(script, "rb") as file:  # noqa: PTH123 -- as above
             version = version_of(file.fileno())
             known = self._known.get(script)
-            if (known is not None and known[0] == version) or is_young(version):
+            if (known is not None and known[0] == version) or self._is_young(version):
                 return
             text = file.read()
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             code = compile(text, script, "exec", dont_inherit=True)
         if not told:
-            if len(self._known) >= MOST:
+            if len(self._known) >= self._most:
                 self._known.clear()
             self._known[script] = version, code
+
+    def _is_young(self, version: Version) -> bool:
+        """Whether it was changed a moment ago, or in the future."""
+        return time.time_ns() - max(version[:2]) < self._young
 
 
 def version_of(file: int) -> Version:
     """What changes when a file does: times in ns first, then size, inode and device."""
     found = os.fstat(file)
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
-
-
-def is_young(version: Version) -> bool:
-    """Whether it was changed a moment ago, or in the future."""
-    return time.time_ns() - max(version[:2]) < YOUNG

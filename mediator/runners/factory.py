@@ -1,11 +1,12 @@
-"""Gives each attempt to the runner that it is described for."""
+"""Which runner runs which attempts, and all of them started and closed together."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from mediator.model.delivery import Ended, Outcome
+from mediator.model.policy import RunnerName
 from mediator.runners.port import Run, Runner
 
 _NO_CLUSTER = (
@@ -13,42 +14,56 @@ _NO_CLUSTER = (
 )
 
 
-class ChosenRunner:
-    """Runs attempts here, or in a cluster where they are to have a pod. Implements `Runner`."""
+class Runners:
+    """The runners of one mediator, by the names that policies have for them."""
 
-    def __init__(self, *, here: Runner, cluster: Runner | None) -> None:
+    def __init__(self, *, here: Runner, cluster: Runner | None = None) -> None:
+        """`here` runs on this machine, warm or not; `cluster`: None when there is none."""
         self._here = here
-        self._cluster = cluster
+        self._cluster = NoCluster() if cluster is None else cluster
+
+    def of(self, name: RunnerName) -> Runner:
+        """Who runs what has this name in its policy."""
+        return self._cluster if name is RunnerName.KUBERNETES else self._here
+
+    def __iter__(self) -> Iterator[Runner]:
+        """Each of them."""
+        return iter((self._here, self._cluster))
 
     async def start(self) -> None:
-        """Start both. Raises `SettingsError`."""
+        """Start them. Raises `SettingsError`."""
         await self._here.start()
-        if self._cluster is not None:
-            try:
-                await self._cluster.start()
-            except BaseException:
-                await self._here.close()
-                raise
-
-    async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
-        """Run it where it belongs; see `Runner.run`."""
-        if run.pod is None:
-            return await self._here.run(run, stop=stop)
-        if self._cluster is None:
-            return Ended(outcome=Outcome.NOT_STARTED, reason=_NO_CLUSTER)
-        return await self._cluster.run(run, stop=stop)
-
-    async def recorded(self, name: str) -> None:
-        """Tell it to the runner that keeps anything."""
-        if self._cluster is not None:
-            await self._cluster.recorded(name)
-
-    def kept(self) -> Collection[str]:
-        """What is kept in the cluster."""
-        return () if self._cluster is None else self._cluster.kept()
+        try:
+            await self._cluster.start()
+        except BaseException:
+            await self._here.close()
+            raise
 
     async def close(self) -> None:
-        """Close both."""
-        if self._cluster is not None:
-            await self._cluster.close()
+        """Close them."""
+        await self._cluster.close()
         await self._here.close()
+
+
+class NoCluster:
+    """Stands for the cluster that the settings do not name. Implements `Runner`."""
+
+    survives_daemon = True
+    """What an earlier mediator began there may still run."""
+
+    async def start(self) -> None:
+        """Nothing to get ready."""
+
+    async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:  # noqa: ARG002 -- the port's
+        """Nothing can be run."""
+        return Ended(outcome=Outcome.NOT_STARTED, reason=_NO_CLUSTER)
+
+    async def recorded(self, name: str) -> None:
+        """Nothing is kept."""
+
+    def kept(self) -> Collection[str]:
+        """Nothing."""
+        return ()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

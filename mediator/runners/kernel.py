@@ -37,7 +37,7 @@ def set_process(name: str) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-class Bell:
+class SelfPipe:
     """A pipe that becomes readable when a child changes state."""
 
     def __init__(self) -> None:
@@ -46,18 +46,18 @@ class Bell:
         os.set_blocking(self._write, False)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
-    def silence(self) -> None:
-        """Forget the rings so far. Call it before looking at children, never after."""
+    def drain(self) -> None:
+        """Forget the changes so far. Call it before looking at children, never after."""
         with contextlib.suppress(BlockingIOError):
             while os.read(self.read, 4096):
                 pass
 
     def wait(self, seconds: float) -> None:
-        """Wait for a ring."""
+        """Wait for a change."""
         poll = select.poll()
         poll.register(self.read, select.POLLIN)
         poll.poll(seconds * 1000)
-        self.silence()
+        self.drain()
 
     def close(self) -> None:
         """Let go of the pipe; the wake-up descriptor must point elsewhere by now."""
@@ -99,10 +99,10 @@ def close_all(descriptors: Iterable[int]) -> None:
         os.close(descriptor)
 
 
-def refuse(daemon: socket.socket, number: int) -> None:
+def fail(daemon: socket.socket, number: int) -> None:
     """Report on an attempt's status socket that there could be no process for it, and why."""
     with contextlib.suppress(OSError):
-        daemon.send(b"refused %d fork" % number)
+        daemon.send(b"failed %d fork" % number)
 
 
 @contextlib.contextmanager
@@ -121,7 +121,7 @@ def exit_after() -> Iterator[None]:
             os._exit(code)
 
 
-def sweep(bell: Bell, deadline: float) -> tuple[int, int]:
+def sweep(changes: SelfPipe, deadline: float) -> tuple[int, int]:
     """Kill and reap all below: how many died of it, and how many are alive at the deadline.
 
     What flees by forking dies as fast as it is reaped, so there is no waiting for the last one.
@@ -139,7 +139,7 @@ def sweep(bell: Bell, deadline: float) -> tuple[int, int]:
         alive = kill_children(spare=frozenset())
         if time.monotonic() > deadline:
             return killed, alive
-        bell.wait(pause)
+        changes.wait(pause)
         pause = min(2 * pause, longest)
 
 

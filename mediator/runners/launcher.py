@@ -1,8 +1,8 @@
 """Starts attempts and watches over them: a small program of its own, not a part of the daemon.
 
-`launching.py` starts it as `python -I -S launcher.py FD`. It imports nothing of the mediator, so it
-starts in about 15 ms, has one thread, and forks in a third of a millisecond. Three kinds of process
-come of it, each the parent of the next, each with a file of its own that is loaded here:
+`launcher_client.py` starts it as `python -I -S launcher.py FD`. It imports nothing of the mediator,
+so it starts in about 15 ms, has one thread, and forks in a third of a millisecond. Three kinds of
+process come of it, each the parent of the next, each with a file of its own that is loaded here:
 
 * the **launcher** waits for orders on FD and passes each to a supervisor;
 * a **supervisor** (`supervisor.py`) has one attempt at a time. It is a child subreaper (prctl(2)):
@@ -21,12 +21,12 @@ An order is a message with five descriptors: status socket, stdin, stdout, stder
 the specification (JSON; each string holds bytes, decoded as Latin-1). On the status socket the
 daemon sends `T` (SIGTERM to the script's process group) and `K` (kill everything). It hears
 `forked SCRIPT SUPERVISOR`, their process ids, before the script's first instruction;
-`refused ERRNO STEP` when there will be none; and in the end `ended STATUS ASKED LEFTOVERS
+`failed ERRNO STEP` when there will be none; and in the end `ended STATUS ASKED LEFTOVERS
 SURVIVORS`, where STATUS is that of wait(2) and ASKED is 1 if `T` or `K` reached the script before
-its end. A hang-up after `refused` is an end too.
+its end. A hang-up after `failed` is an end too.
 
-A runner that starts something else than a program calls `run` with its own `Script`. What its
-`become` raises is the reason of a refusal; only `Leave` passes through everything here and comes
+A runner that starts something else than a program calls `run` with its own `Starter`. What its
+`become` raises is why it failed; only `Leave` passes through everything here and comes
 out of `run`, in the script's process.
 """
 
@@ -70,33 +70,33 @@ if not TYPE_CHECKING:
     supervisor = load("supervisor", kernel=kernel, spares=spare)
 
 
-def run(control: socket.socket, script: spare.Script) -> None:
+def run(control: socket.socket, starter: spare.Starter) -> None:
     """Be the launcher until the daemon's end of `control` closes and every attempt has ended.
 
-    Raises what `script.become` raises of `Leave`, in another process.
+    Raises what `starter.become` raises of `Leave`, in another process.
     """
     os.set_inheritable(control.fileno(), False)
     kernel.set_process("mediator-launch")
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # the daemon decides when this ends, not a terminal
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # the default would not ring the bell
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # the default would not be heard of
     ignored = [n for n in signal.valid_signals() if signal.getsignal(n) is signal.SIG_IGN]
     spare.IGNORED[:] = ignored
     gc.disable()
     gc.freeze()  # a collection in a child would copy every page
     os.stat("/proc/self/stat")  # noqa: PTH116 -- fail now, not when a leftover must be found
     control.send(b"ready")
-    Launcher(control, script).serve()
+    Launcher(control, starter).serve()
 
 
 class Launcher:
     """Passes every order to an idle supervisor, forks one when there is none, and reaps them."""
 
-    def __init__(self, control: socket.socket, script: spare.Script) -> None:
+    def __init__(self, control: socket.socket, starter: spare.Starter) -> None:
         self.control = control
-        self.script = script
-        self.bell = kernel.Bell()
+        self.starter = starter
+        self.changes = kernel.SelfPipe()
         self.poll = select.poll()
         self.supervisors: set[int] = set()
         self.lines: dict[int, socket.socket] = {}
@@ -108,7 +108,7 @@ class Launcher:
     def serve(self) -> None:
         """Take orders until the daemon hangs up, then see every attempt out."""
         self.poll.register(self.control, select.POLLIN)
-        self.poll.register(self.bell.read, select.POLLIN)
+        self.poll.register(self.changes.read, select.POLLIN)
         with contextlib.suppress(OSError):  # then the first order tries again
             self.rest(self.fork_supervisor())
         orders = self.control.fileno()
@@ -119,7 +119,7 @@ class Launcher:
             for number in sorted(ready, key=lambda number: number == orders):  # who is idle, first
                 self.hear(number)
             self.dismiss()
-        kernel.sweep(self.bell, time.monotonic() + PATIENCE)
+        kernel.sweep(self.changes, time.monotonic() + PATIENCE)
 
     def longest_wait(self) -> float | None:
         """Milliseconds until something is to be done without being told."""
@@ -129,8 +129,8 @@ class Launcher:
 
     def hear(self, number: int) -> None:
         """Deal with a descriptor that has something to say."""
-        if number == self.bell.read:
-            self.bell.silence()
+        if number == self.changes.read:
+            self.changes.drain()
             self.reap()
         elif number == self.control.fileno():
             self.take_order()
@@ -166,7 +166,7 @@ class Launcher:
         elif len(descriptors) == kernel.DESCRIPTORS:
             self.pass_on(descriptors)
         elif descriptors:  # this process has no descriptors left; the first is the status socket
-            self.refuse(descriptors, errno.EMFILE)
+            self.fail(descriptors, errno.EMFILE)
         kernel.close_all(descriptors)
 
     def pass_on(self, descriptors: list[int]) -> None:
@@ -183,12 +183,12 @@ class Launcher:
             number = self.fork_supervisor(descriptors)
             kernel.send(self.lines[number], b"order", descriptors)
         except OSError as error:
-            self.refuse(descriptors, error.errno or errno.EAGAIN)
+            self.fail(descriptors, error.errno or errno.EAGAIN)
 
-    def refuse(self, descriptors: list[int], number: int) -> None:
+    def fail(self, descriptors: list[int], number: int) -> None:
         """Report that there will be no attempt."""
         daemon = socket.socket(fileno=descriptors[0])
-        kernel.refuse(daemon, number)
+        kernel.fail(daemon, number)
         daemon.detach()
 
     def fork_supervisor(self, strange: Sequence[int] = ()) -> int:
@@ -208,7 +208,7 @@ class Launcher:
                     for line in (self.control, ours, *self.lines.values()):
                         line.close()  # or nobody would see that the launcher died
                     kernel.close_all(strange)
-                    supervisor.Supervisor(theirs, self.bell, self.script).serve()
+                    supervisor.Supervisor(theirs, self.changes, self.starter).serve()
         ours.setblocking(False)
         self.supervisors.add(pid)
         self.lines[ours.fileno()] = ours

@@ -1,4 +1,7 @@
-"""How an attempt ended, told from what its supervisor reported and what was asked of it."""
+"""How an attempt ended, told from what its supervisor reported and what was asked of it.
+
+Also why a script could not be executed, in one sentence for the person who installed it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from mediator.model.delivery import Outcome
+from mediator.model.delivery import Ended, Outcome
 from mediator.model.durations import format_duration
-from mediator.runners.launcher_client import Finished, Refused, Report
+from mediator.runners.launcher_client import ExecFailed, Finished, Report
 from mediator.runners.port import Run
 
 _HINTS = {
@@ -20,17 +23,6 @@ _HINTS = {
     signal.SIGXFSZ: ": it wrote a larger file than its limit",
     signal.SIGKILL: ", which the mediator did not send: perhaps the system ran out of memory",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
-    """The part of `Ended` that is not output. Its fields are those of `Ended`."""
-
-    outcome: Outcome
-    exit_code: int | None = None
-    signal: int | None = None
-    reason: str = ""
-    leftovers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,16 +54,16 @@ class Stopped:
         return replace(self, reason=self.reason + force)
 
 
-def judge(report: Report, run: Run, *, stopped: Stopped | None) -> Ending:
-    """Name the end. A script that ended before `stopped` reached it has its own outcome."""
-    if isinstance(report, Refused):
-        return Ending(outcome=Outcome.NOT_STARTED, reason=explain(report, run.program))
+def judge(report: Report, run: Run, *, stopped: Stopped | None) -> Ended:
+    """The end, without output. A script that ended before `stopped` reached it has its own."""
+    if isinstance(report, ExecFailed):
+        return Ended(outcome=Outcome.NOT_STARTED, reason=explain(report, run.program))
     if isinstance(report, Finished):
         return _finished(report, stopped)
-    return Ending(outcome=Outcome.LOST, reason=report.reason)
+    return Ended(outcome=Outcome.LOST, reason=report.reason)
 
 
-def _finished(report: Finished, stopped: Stopped | None) -> Ending:
+def _finished(report: Finished, stopped: Stopped | None) -> Ended:
     code = os.WEXITSTATUS(report.status) if os.WIFEXITED(report.status) else None
     number = os.WTERMSIG(report.status) if os.WIFSIGNALED(report.status) else None
     if report.asked and stopped is not None:
@@ -82,7 +74,7 @@ def _finished(report: Finished, stopped: Stopped | None) -> Ending:
         outcome, reason = Outcome.OK, ""
     else:
         outcome, reason = Outcome.FAILED, f"ended with exit code {code}"
-    return Ending(
+    return Ended(
         outcome=outcome, exit_code=code, signal=number, reason=reason, leftovers=report.leftovers
     )
 
@@ -99,8 +91,6 @@ def _duration(seconds: float) -> str:
     return format_duration(timedelta(seconds=seconds))
 
 
-# Why a script could not be executed, in one sentence for the person who installed it.
-
 _FIRST_LINE = 256  # bytes of the first line that the kernel reads (execve(2))
 _BY_NUMBER = {
     errno.E2BIG: "its arguments and environment together are larger than the system allows",
@@ -114,11 +104,11 @@ _BY_NUMBER = {
 }
 
 
-def explain(refused: Refused, program: Path) -> str:
-    """The sentence for `reason`; looks at the file to find the cause."""
-    if refused.step == "enter":
-        return f"not started: its working directory is not usable ({_name(refused.errno)})"
-    return f"not started: {_cause(refused.errno, program)}"
+def explain(failed: ExecFailed, program: Path) -> str:
+    """The sentence for `Ended.reason`; looks at the file to find the cause."""
+    if failed.step == "enter":
+        return f"not started: its working directory is not usable ({_name(failed.errno)})"
+    return f"not started: {_cause(failed.errno, program)}"
 
 
 def _cause(number: int, program: Path) -> str:

@@ -1,4 +1,8 @@
-"""Keeps the beginning and the end of what a script writes, however much it writes."""
+"""What scripts write, however much it is: kept for the record, and shown while they run.
+
+The record has the beginning and the end of each stream (`BoundedOutput`). While an attempt runs,
+`LiveOutputs` has its latest output for whoever wants to follow it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mediator.model.delivery import Output
+
+HELD = 2**18
+"""Bytes held of one attempt, of both streams together."""
+_MOST = 4096
+"""Pieces held of one attempt: one that writes to both streams in turn makes many."""
+_LEAST = 4096
+"""Bytes of a piece, as long as the script goes on writing to the same stream: fewer pieces."""
 
 
 class BoundedOutput:
@@ -46,14 +57,61 @@ class BoundedOutput:
         del self._tail[: max(0, len(self._tail) - self._tail_size)]
 
 
-# What attempts have written while they still run, for whoever wants to see it.
+class LiveOutputs:
+    """The latest output of the attempts that run here."""
 
-HELD = 2**18
-"""Bytes held of one attempt, of both streams together."""
-_MOST = 4096
-"""Pieces held of one attempt: one that writes to both streams in turn makes many."""
-_LEAST = 4096
-"""Bytes of a piece, as long as the script goes on writing to the same stream: fewer pieces."""
+    def __init__(self) -> None:
+        self._tails: dict[str, dict[int, OutputTail]] = {}
+        self._readers: dict[str, set[asyncio.Event]] = {}
+
+    @property
+    def deliveries(self) -> frozenset[str]:
+        """Ids of those that run here, or that somebody follows."""
+        return frozenset(self._tails.keys() | self._readers.keys())
+
+    @contextmanager
+    def attempt(self, delivery_id: str, number: int) -> Iterator[None]:
+        """Hold what the attempt writes, until it has ended and that is recorded."""
+        tail = OutputTail(number=number)
+        attempts = self._tails.setdefault(delivery_id, {})
+        attempts[number] = tail
+        self._tell(delivery_id)
+        try:
+            yield
+        finally:
+            tail.over = True
+            del attempts[number]
+            if not attempts:
+                self._tails.pop(delivery_id, None)
+            self._tell(delivery_id)
+
+    def write(self, delivery_id: str, number: int, stream: str, data: bytes) -> None:
+        """The attempt wrote something; nothing happens when it is none that runs here."""
+        tail = self.find(delivery_id, number)
+        if tail is not None:
+            tail.write(stream, data)
+            self._tell(delivery_id)
+
+    def find(self, delivery_id: str, number: int) -> OutputTail | None:
+        """That attempt, if it runs here."""
+        return self._tails.get(delivery_id, {}).get(number)
+
+    @contextmanager
+    def follow(self, delivery_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when an attempt of the delivery begins, writes or ends."""
+        event = asyncio.Event()
+        readers = self._readers.setdefault(delivery_id, set())
+        readers.add(event)
+        try:
+            yield event
+        finally:
+            readers.discard(event)
+            if not readers:
+                self._readers.pop(delivery_id, None)
+
+    def _tell(self, delivery_id: str) -> None:
+        for reader in self._readers.get(delivery_id, ()):
+            reader.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +124,8 @@ class Piece:
 
 
 @dataclass(kw_only=True, slots=True)
-class Live:
-    """One attempt that runs."""
+class OutputTail:
+    """The latest output of one attempt that runs, of both streams in the order of writing."""
 
     number: int
     over: bool = False
@@ -108,55 +166,3 @@ class Live:
             if end > place:
                 yield Piece(piece.stream, piece.data[max(0, place - start) :])
             start = end
-
-
-class LiveOutputs:
-    """The attempts that run here."""
-
-    def __init__(self) -> None:
-        self._live: dict[str, dict[int, Live]] = {}
-        self._readers: dict[str, set[asyncio.Event]] = {}
-
-    @contextmanager
-    def attempt(self, delivery_id: str, number: int) -> Iterator[None]:
-        """Hold what the attempt writes, until it has ended and that is recorded."""
-        live = Live(number=number)
-        attempts = self._live.setdefault(delivery_id, {})
-        attempts[number] = live
-        self._tell(delivery_id)
-        try:
-            yield
-        finally:
-            live.over = True
-            del attempts[number]
-            if not attempts:
-                self._live.pop(delivery_id, None)
-            self._tell(delivery_id)
-
-    def write(self, delivery_id: str, number: int, stream: str, data: bytes) -> None:
-        """The attempt wrote something; nothing happens when it is none that runs here."""
-        live = self.find(delivery_id, number)
-        if live is not None:
-            live.write(stream, data)
-            self._tell(delivery_id)
-
-    def find(self, delivery_id: str, number: int) -> Live | None:
-        """That attempt, if it runs here."""
-        return self._live.get(delivery_id, {}).get(number)
-
-    @contextmanager
-    def follow(self, delivery_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when an attempt of the delivery begins, writes or ends."""
-        event = asyncio.Event()
-        readers = self._readers.setdefault(delivery_id, set())
-        readers.add(event)
-        try:
-            yield event
-        finally:
-            readers.discard(event)
-            if not readers:
-                self._readers.pop(delivery_id, None)
-
-    def _tell(self, delivery_id: str) -> None:
-        for reader in self._readers.get(delivery_id, ()):
-            reader.set()

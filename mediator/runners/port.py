@@ -66,6 +66,15 @@ class LeftRunning(Exception):
 class Runner(Protocol):
     """Runs attempts, many at a time."""
 
+    @property
+    def survives_daemon(self) -> bool:
+        """Whether its attempts go on without the daemon that began them.
+
+        Then the next one continues them by a run of the same name, and `Run.leave` is how this one
+        lets go of them.
+        """
+        ...
+
     async def start(self) -> None:
         """Get ready. Raises `SettingsError` when this machine cannot run it."""
         ...

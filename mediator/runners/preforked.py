@@ -1,8 +1,9 @@
-"""The warm parents: interpreters that have imported what scripts need, kept ready to be forked.
+"""Warm parents: interpreters that have imported what scripts need, kept ready to be forked.
 
-Nobody waits for one. A run that finds none ready is started in the ordinary way, and has one
-started for those that come after it. So a parent that crashes, hangs or cannot be had costs time
-and nothing else.
+`Parents` lends one to each run that may be a fork of it. Nobody waits for one: a run that finds
+none ready is started in the ordinary way, and has one started for those that come after it. So a
+parent that crashes, hangs or cannot be had costs time and nothing else. What runs in such a process
+is `warm_parent.py`.
 """
 
 from __future__ import annotations
@@ -12,18 +13,16 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from mediator.runners.attempt import Attempt
-from mediator.runners.launcher_client import Launcher, LauncherFailed
+from mediator.runners.launcher_client import LauncherClient, LauncherFailed
 from mediator.runners.port import Run, Warm
-from mediator.runners.process import ProcessRunner
 
 _PROGRAM = Path(__file__).with_name("warm_importlib_bootstrap.py")
 _CHANGING = ("SCW_", "MEDIATOR_", "TRACEPARENT", "TRACESTATE")
@@ -35,14 +34,194 @@ _MOST = 16
 _STEADY = 60.0
 """Seconds of life after which a parent's death counts as its first."""
 _PAUSE, _LONGEST_PAUSE = 5.0, 600.0
+"""Seconds until another try to have one, the first and the longest; they double."""
 _log = structlog.get_logger(__name__)
 
 Watched = tuple[str, int, int, int]
 """A path, and its modification time (ns), size and inode."""
 
 
+class Parents:
+    """Every warm parent of one runner."""
+
+    def __init__(self) -> None:
+        self._entries: dict[ParentSpec, _Entry] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        """that start or end one"""
+        self._tidying: asyncio.TimerHandle | None = None
+        self._open = False
+
+    def open(self) -> None:
+        """Have some started from now on, until `close`."""
+        self._open = True
+
+    def want(self, warm: Warm, environment: Mapping[str, str]) -> None:
+        """Have one got ready, in the background, for what runs in this environment."""
+        if self._open:
+            self._ready(ParentSpec.of(warm, environment))
+
+    async def prepare(self, run: Run) -> str:
+        """Wait until there is one for such a run; why there is none, one sentence, or nothing."""
+        if run.warm is None:
+            return ""
+        spec = ParentSpec.of(run.warm, run.environment)
+        entry = self._entry(spec)
+        if self._ready(spec) is None and entry.starting is not None:
+            await asyncio.wait({entry.starting})
+        return entry.problem
+
+    def lend(self, run: Run) -> Parent | None:
+        """What forks this run; None when there is none now. `take_back` must follow."""
+        if run.warm is None:
+            return None
+        parent = self._ready(ParentSpec.of(run.warm, run.environment))
+        if parent is not None:
+            parent.attempts += 1
+        return parent
+
+    def take_back(self, parent: Parent) -> None:
+        """The run that it was lent for has ended."""
+        parent.attempts -= 1
+        if all(entry.parent is not parent for entry in self._entries.values()):
+            self._end(parent)
+
+    def count(self, state: str) -> int:
+        """How many are in this state: starting, ready or failed. Any thread may ask."""
+        return sum(entry.state == state for entry in list(self._entries.values()))
+
+    async def close(self) -> None:
+        """End them all. No attempt may be running."""
+        self._open = False
+        if self._tidying is not None:
+            self._tidying.cancel()
+            self._tidying = None
+        for entry in self._entries.values():
+            self._empty(entry)
+        self._entries.clear()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _ready(self, spec: ParentSpec) -> Parent | None:
+        entry = self._entry(spec)
+        parent = entry.parent
+        if parent is not None and parent.out_of_date():
+            self._lose(spec, entry, parent)
+        if entry.parent is None:
+            self._start(spec, entry)
+        return entry.parent
+
+    def _entry(self, spec: ParentSpec) -> _Entry:
+        entry = self._entries.setdefault(spec, _Entry())
+        entry.needed = _now()
+        return entry
+
+    def _start(self, spec: ParentSpec, entry: _Entry) -> None:
+        if not self._open or entry.starting is not None or _now() < entry.not_before:
+            return
+        self._make_room()
+        entry.starting = self._task(self._try(spec, entry), name="start a warm parent")
+        if self._tidying is None:
+            self._tidy_later()
+
+    def _task(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        # For all its forks: its log lines are not those of the attempt that it is started in.
+        task = asyncio.create_task(work, name=name, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _try(self, spec: ParentSpec, entry: _Entry) -> None:
+        parent = Parent(spec)
+        try:
+            problem = await parent.start()
+        finally:
+            entry.starting = None
+        if problem:
+            entry.failed(pause=_PAUSE * 2**entry.failures)
+            if problem != entry.problem:
+                _log.warning("scripts are not kept warm", **_named(spec), reason=problem)
+        else:
+            entry.parent = parent
+            _log.info("warm parent ready", **_named(spec), pid=parent.launcher.pid)
+        entry.problem = problem
+
+    def _lose(self, spec: ParentSpec, entry: _Entry, parent: Parent) -> None:
+        if parent.launcher.pid is not None:
+            _log.info("warm parent replaced", **_named(spec), reason="something in it has changed")
+        elif _now() - parent.began > _STEADY:
+            entry.failures = 0
+        else:  # the first death is an accident, and costs no pause
+            entry.failed(pause=_PAUSE * 2**entry.failures if entry.failures else 0.0)
+        self._empty(entry)
+
+    def _empty(self, entry: _Entry) -> None:
+        if entry.starting is not None:
+            entry.starting.cancel()
+        if entry.parent is not None:
+            parent, entry.parent = entry.parent, None
+            self._end(parent)
+
+    def _end(self, parent: Parent) -> None:
+        """End it unless it has attempts: then `take_back` calls this again."""
+        if parent.attempts == 0:
+            self._task(parent.launcher.close(), name="end a warm parent")
+
+    def _make_room(self) -> None:
+        taken = [entry for entry in self._entries.values() if entry.parent is not None]
+        if len(taken) >= _MOST:
+            self._empty(min(taken, key=lambda entry: entry.needed))
+
+    def _tidy_later(self) -> None:
+        self._tidying = asyncio.get_running_loop().call_later(_IDLE / 2, self._tidy)
+
+    def _tidy(self) -> None:
+        long_ago = _now() - _IDLE
+        for spec, entry in list(self._entries.items()):
+            attempts = 0 if entry.parent is None else entry.parent.attempts
+            if entry.needed < long_ago and not attempts and entry.starting is None:
+                self._empty(entry)
+                del self._entries[spec]
+        self._tidy_later()
+
+
+@dataclass(kw_only=True, slots=True)
+class _Entry:
+    """Of one spec: the parent, if there is one, and how it went to have one."""
+
+    parent: Parent | None = None
+    starting: asyncio.Task[None] | None = None
+    problem: str = ""
+    """why there is none; empty: there is one, or will be"""
+    failures: int = 0
+    not_before: float = 0.0
+    """when the next one may be started, in the loop's time"""
+    needed: float = 0.0
+
+    @property
+    def state(self) -> str:
+        """One of starting, ready and failed; empty: there is none, and nothing is wrong."""
+        if self.parent is not None:
+            return "ready"
+        if self.starting is not None:
+            return "starting"
+        return "failed" if self.problem else ""
+
+    def failed(self, *, pause: float) -> None:
+        """There is none again; `pause`: seconds until the next try."""
+        self.failures = min(self.failures + 1, 10)
+        self.not_before = _now() + min(pause, _LONGEST_PAUSE)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _named(spec: ParentSpec) -> dict[str, object]:
+    return {"interpreter": " ".join(spec.command), "preload": list(spec.preload)}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
+class ParentSpec:
     """What runs must have in common to be forks of one parent."""
 
     command: tuple[str, ...]
@@ -52,7 +231,7 @@ class Kind:
     environment: frozenset[tuple[str, str]]
 
     @classmethod
-    def of(cls, warm: Warm, environment: Mapping[str, str]) -> Kind:
+    def of(cls, warm: Warm, environment: Mapping[str, str]) -> ParentSpec:
         """That of the attempts of one script, which have this environment."""
         return cls(
             command=warm.command,
@@ -69,12 +248,12 @@ def _lasting(environment: Mapping[str, str]) -> Iterable[tuple[str, str]]:
 class Parent:
     """One process, from its start to the end of its last attempt."""
 
-    def __init__(self, kind: Kind) -> None:
-        self.launcher = Launcher(self._spawn)
+    def __init__(self, spec: ParentSpec) -> None:
+        self.launcher = LauncherClient(self._spawn)
         self.attempts = 0
         """that are its forks and have not ended"""
         self.began = asyncio.get_running_loop().time()
-        self._kind = kind
+        self._spec = spec
         self._answer: int | None = None
         self._watched: list[Watched] = []
 
@@ -119,20 +298,20 @@ class Parent:
             os.write(feed, b"\0")  # so that it shows when somebody reads it
             mine = (control, self._answer, stdout, stderr)
             return subprocess.Popen(  # noqa: S603 -- the interpreter of the scripts
-                [*self._kind.command, str(_PROGRAM), *map(str, mine)],
+                [*self._spec.command, str(_PROGRAM), *map(str, mine)],
                 stdin=stdin,
                 stdout=out,
                 stderr=err,
                 pass_fds=mine,
-                env=dict(self._kind.environment),
+                env=dict(self._spec.environment),
                 cwd="/",
                 start_new_session=True,
             )
 
     def _order(self) -> bytes:
-        kind = self._kind
-        command = [os.fsencode(word).decode("latin-1") for word in kind.command]
-        order = {"command": command, "directory": kind.directory, "preload": kind.preload}
+        spec = self._spec
+        command = [os.fsencode(word).decode("latin-1") for word in spec.command]
+        order = {"command": command, "directory": spec.directory, "preload": spec.preload}
         return json.dumps(order).encode()
 
 
@@ -150,227 +329,3 @@ def _changed(path: str, modified: int, size: int, inode: int) -> bool:
         return True
     same_size = size in (0, found.st_size)
     return (found.st_mtime_ns, found.st_ino) != (modified, inode) or not same_size
-
-
-@dataclass(kw_only=True, slots=True)
-class _Place:
-    """Of one kind: the parent, if there is one, and how the attempts to have one went."""
-
-    parent: Parent | None = None
-    starting: asyncio.Task[None] | None = None
-    problem: str = ""
-    """why there is none; empty: there is one, or will be"""
-    failures: int = 0
-    not_before: float = 0.0
-    """when the next one may be started, in the loop's time"""
-    needed: float = 0.0
-
-    @property
-    def state(self) -> str:
-        """One of starting, ready and failed; empty: there is none, and nothing is wrong."""
-        if self.parent is not None:
-            return "ready"
-        if self.starting is not None:
-            return "starting"
-        return "failed" if self.problem else ""
-
-
-@dataclass(slots=True)
-class Parents:
-    """Every warm parent of one runner."""
-
-    _places: dict[Kind, _Place] = field(default_factory=dict)
-    _lent: dict[Launcher, Parent] = field(default_factory=dict)
-    _ending: set[asyncio.Task[None]] = field(default_factory=set)
-    _tidying: asyncio.TimerHandle | None = None
-
-    def lend(self, kind: Kind) -> Launcher | None:
-        """What forks such a run; None when there is none now. `returned` must follow."""
-        parent = self._ready(kind)
-        if parent is None:
-            return None
-        parent.attempts += 1
-        self._lent[parent.launcher] = parent
-        return parent.launcher
-
-    def lent(self, launcher: Launcher) -> bool:
-        """Whether it is that of a warm parent."""
-        return launcher in self._lent
-
-    def returned(self, launcher: Launcher) -> None:
-        """One of its attempts has ended."""
-        parent = self._lent.get(launcher)
-        if parent is None:
-            return
-        parent.attempts -= 1
-        if parent.attempts == 0:
-            del self._lent[launcher]
-            if all(place.parent is not parent for place in self._places.values()):
-                self._end(parent)
-
-    def want(self, kind: Kind) -> None:
-        """Have one got ready for the runs to come."""
-        self._ready(kind)
-
-    async def prepare(self, kind: Kind) -> str:
-        """Wait until there is one to fork; why there is none, one sentence, or nothing."""
-        place = self._place(kind)
-        if self._ready(kind) is None and place.starting is not None:
-            await asyncio.wait({place.starting})
-        return place.problem
-
-    def count(self, state: str) -> int:
-        """How many are in this state: starting, ready or failed. Any thread may ask."""
-        return sum(place.state == state for place in list(self._places.values()))
-
-    async def close(self) -> None:
-        """End them all. No attempt may be running."""
-        if self._tidying is not None:
-            self._tidying.cancel()
-        for place in self._places.values():
-            self._empty(place)
-        self._places.clear()
-        while self._ending:
-            await asyncio.wait(self._ending)
-
-    def _ready(self, kind: Kind) -> Parent | None:
-        place = self._place(kind)
-        parent = place.parent
-        if parent is not None and parent.out_of_date():
-            self._lose(kind, place, parent)
-        if place.parent is None:
-            self._start(kind, place)
-        return place.parent
-
-    def _place(self, kind: Kind) -> _Place:
-        place = self._places.setdefault(kind, _Place())
-        place.needed = _now()
-        return place
-
-    def _start(self, kind: Kind, place: _Place) -> None:
-        if place.starting is not None or _now() < place.not_before:
-            return
-        self._make_room()
-        # For all its forks: its log lines are not those of the attempt that it is started in.
-        starting = asyncio.create_task(
-            self._try(kind, place), name="start a warm parent", context=Context()
-        )
-        place.starting = starting
-        self._ending.add(starting)
-        starting.add_done_callback(self._ending.discard)
-        if self._tidying is None:
-            self._tidying = asyncio.get_running_loop().call_later(_IDLE / 2, self._tidy)
-
-    async def _try(self, kind: Kind, place: _Place) -> None:
-        parent = Parent(kind)
-        try:
-            problem = await parent.start()
-        finally:
-            place.starting = None
-        if problem:
-            self._fail(place, pause=_PAUSE * 2**place.failures)
-            if problem != place.problem:
-                _log.warning("scripts are not kept warm", **_told(kind), reason=problem)
-        else:
-            place.parent = parent
-            _log.info("warm parent ready", **_told(kind), pid=parent.launcher.pid)
-        place.problem = problem
-
-    def _lose(self, kind: Kind, place: _Place, parent: Parent) -> None:
-        if parent.launcher.pid is not None:
-            _log.info("warm parent replaced", **_told(kind), reason="something in it has changed")
-        elif _now() - parent.began > _STEADY:
-            place.failures = 0
-        else:  # the first death is an accident, and costs no pause
-            self._fail(place, pause=_PAUSE * 2**place.failures if place.failures else 0.0)
-        self._empty(place)
-
-    def _fail(self, place: _Place, *, pause: float) -> None:
-        place.failures = min(place.failures + 1, 10)
-        place.not_before = _now() + min(pause, _LONGEST_PAUSE)
-
-    def _empty(self, place: _Place) -> None:
-        if place.starting is not None:
-            place.starting.cancel()
-        if place.parent is not None:
-            parent, place.parent = place.parent, None
-            self._end(parent)
-
-    def _end(self, parent: Parent) -> None:
-        """End it unless it has attempts: then `returned` calls this again."""
-        if parent.attempts == 0:
-            ending = asyncio.create_task(
-                parent.launcher.close(), name="end a warm parent", context=Context()
-            )
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
-
-    def _make_room(self) -> None:
-        taken = [place for place in self._places.values() if place.parent is not None]
-        if len(taken) >= _MOST:
-            self._empty(min(taken, key=lambda place: place.needed))
-
-    def _tidy(self) -> None:
-        long_ago = _now() - _IDLE
-        for kind, place in list(self._places.items()):
-            attempts = 0 if place.parent is None else place.parent.attempts
-            if place.needed < long_ago and not attempts and place.starting is None:
-                self._empty(place)
-                del self._places[kind]
-        self._tidying = asyncio.get_running_loop().call_later(_IDLE / 2, self._tidy)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _told(kind: Kind) -> dict[str, object]:
-    return {"interpreter": " ".join(kind.command), "preload": list(kind.preload)}
-
-
-# The warm runner: an attempt is a fork of an interpreter that has its modules imported already.
-
-
-class WarmRunner(ProcessRunner):
-    """Runs each attempt as a fork where that is asked for and possible, else as a process."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self._parents = Parents()
-
-    def keep_warm(self, warm: Warm, environment: Mapping[str, str]) -> None:
-        """Get ready, in the background, to fork what runs in this environment."""
-        if self._open:
-            self._parents.want(Kind.of(warm, environment))
-
-    async def warm_up(self, run: Run) -> str:
-        """Get ready to fork such a run, and wait. Why it cannot be, one sentence, or nothing."""
-        if run.warm is None:
-            return ""
-        return await self._parents.prepare(Kind.of(run.warm, run.environment))
-
-    def parents(self, state: str) -> int:
-        """How many interpreters to fork from are in this state: starting, ready or failed."""
-        return self._parents.count(state)
-
-    async def close(self) -> None:
-        """Kill what still runs, end what it was forked from, and remove every directory."""
-        await super().close()
-        await self._parents.close()
-
-    def _choose(self, run: Run) -> Launcher:
-        if run.warm is None:
-            return super()._choose(run)
-        kind = Kind.of(run.warm, run.environment)
-        return self._parents.lend(kind) or super()._choose(run)
-
-    def _done(self, launcher: Launcher) -> None:
-        self._parents.returned(launcher)
-
-    async def _launch(self, run: Run, directory: Path, launcher: Launcher) -> Attempt:
-        try:
-            return await super()._launch(run, directory, launcher)
-        except (LauncherFailed, ConnectionError):
-            if not self._parents.lent(launcher):
-                raise
-        return await super()._launch(run, directory, super()._choose(run))

@@ -1,21 +1,26 @@
-"""The process runner: an attempt is a process of its own, and nothing of it outlives the attempt.
+"""The runner of this machine: an attempt is a process, and nothing of it outlives the attempt.
 
 `ProcessRunner(directory)`, then `start`. Under `directory` every attempt gets an empty working
-directory. The script is a child not of the daemon but of a supervisor (see `launcher.py`).
+directory. The script is a child not of the daemon but of a supervisor (see `launcher.py`). Where it
+may be a fork of an interpreter that is ready (`preforked.py`), that one launches it; else, and
+whenever that fails, it is an ordinary start.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from pathlib import Path
+from typing import Any
 
 from mediator.errors import SettingsError
 from mediator.model.delivery import Ended, Outcome
-from mediator.runners.attempt import Attempt, channels, specify
-from mediator.runners.launcher_client import Launcher, LauncherFailed
+from mediator.runners.attempt import PATIENCE, ProcessAttempt, channels, specify
+from mediator.runners.launcher_client import LauncherClient, LauncherFailed
 from mediator.runners.port import Run
+from mediator.runners.preforked import Parent, Parents
 from mediator.runners.workspace import Workspace
 
 _SHUTTING_DOWN = "not started because the mediator shuts down"
@@ -24,10 +29,25 @@ _SHUTTING_DOWN = "not started because the mediator shuts down"
 class ProcessRunner:
     """Runs each attempt as a process on this machine. Implements the port `Runner`."""
 
-    def __init__(self, directory: Path) -> None:
+    survives_daemon = False
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        parents: Parents | None = None,
+        launcher: LauncherClient | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        """`parents`: warm interpreters that it may fork; started and closed with the runner.
+
+        `patience`: seconds for a supervisor to kill what it is told to.
+        """
         self._workspace = Workspace(directory)
-        self._launcher = Launcher()
-        self._attempts: set[Attempt] = set()
+        self._parents = Parents() if parents is None else parents
+        self._launcher = LauncherClient() if launcher is None else launcher
+        self._patience = patience
+        self._attempts: set[ProcessAttempt] = set()
         self._clearing: set[asyncio.Task[None]] = set()
         self._runs = 0
         self._idle = asyncio.Event()
@@ -42,6 +62,7 @@ class ProcessRunner:
         except (LauncherFailed, OSError) as error:
             await self._workspace.close()
             raise SettingsError(f"scripts cannot be run on this machine: {error}") from error
+        self._parents.open()
         self._open = True
 
     async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
@@ -76,56 +97,57 @@ class ProcessRunner:
             await asyncio.wait(self._clearing)
         await self._launcher.close()
         await self._workspace.close()
+        await self._parents.close()
 
     async def _run(self, run: Run, stop: asyncio.Event) -> Ended:
         try:
             directory = self._workspace.make(run.name)
         except OSError as error:
             return _not_started(error)
-        attempt, launcher = None, self._choose(run)
+        attempt, parent = None, self._parents.lend(run)
         try:
-            attempt = await self._launch(run, directory, launcher)
+            attempt = await self._launch(run, directory, parent)
         except (OSError, LauncherFailed, ValueError) as error:
             return _not_started(error)
         else:
             return await attempt.end(stop=stop)
         finally:
-            await self._clear(attempt, directory, run.name, launcher)
+            clearing = self._clear_up(attempt, directory, parent)
+            await self._shielded(clearing, name=f"clear up {run.name}")
 
-    def _choose(self, run: Run) -> Launcher:  # noqa: ARG002 -- another runner has several
-        """What this attempt is started by; `_done` follows."""
-        return self._launcher
+    async def _launch(self, run: Run, directory: Path, parent: Parent | None) -> ProcessAttempt:
+        if parent is not None:
+            with contextlib.suppress(LauncherFailed, ConnectionError):  # it has just died
+                return await self._order(run, directory, parent.launcher)
+        return await self._order(run, directory, self._launcher)
 
-    def _done(self, launcher: Launcher) -> None:
-        """An attempt that it was chosen for is over."""
-
-    async def _launch(self, run: Run, directory: Path, launcher: Launcher) -> Attempt:
+    async def _order(self, run: Run, directory: Path, launcher: LauncherClient) -> ProcessAttempt:
         with channels() as ends:
             await launcher.launch(specify(run, directory), ends.theirs)
-            attempt = Attempt(run, directory, ends)
+            attempt = ProcessAttempt(
+                run, directory, ends, launcher=launcher, patience=self._patience
+            )
         self._attempts.add(attempt)
         if not self._open:  # closed while the order waited its turn
             attempt.shut_down()
         return attempt
 
-    async def _clear(
-        self, attempt: Attempt | None, directory: Path, name: str, launcher: Launcher
-    ) -> None:
+    async def _shielded(self, clearing: Coroutine[Any, Any, None], *, name: str) -> None:
         """Leave nothing behind, even when the caller is cancelled, and cancelled again here."""
-        clearing = self._clear_up(attempt, directory, launcher)
-        task = asyncio.create_task(clearing, name=f"clear up {name}")
+        task = asyncio.create_task(clearing, name=name)
         self._clearing.add(task)
         task.add_done_callback(self._clearing.discard)
         await asyncio.shield(task)
 
-    async def _clear_up(self, attempt: Attempt | None, directory: Path, launcher: Launcher) -> None:
+    async def _clear_up(
+        self, attempt: ProcessAttempt | None, directory: Path, parent: Parent | None
+    ) -> None:
         if attempt is not None:
             await attempt.kill()  # does nothing unless the caller was cancelled
             attempt.close()
-            if attempt.launcher_hangs:
-                launcher.kill()
             self._attempts.discard(attempt)
-        self._done(launcher)
+        if parent is not None:
+            self._parents.take_back(parent)
         await self._workspace.remove(directory)
 
 

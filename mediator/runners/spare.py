@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Specification = dict[str, Any]
 
-    class Script(Protocol):
+    class Starter(Protocol):
         """How a process becomes a script."""
 
         def learn(self, specification: int) -> None:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
             """
 
         def become(self, specification: Specification, status: int) -> object:
-            """Be the script. What this raises is the reason of a refusal, but for `Leave`.
+            """Be the script. What this raises is why it failed, but for `Leave`.
 
             `status` is a descriptor to be closed before the script's own code runs (exec does it).
             """
@@ -63,7 +63,7 @@ class Program:
 class Spare:
     """A child that waits for an attempt, and becomes its script."""
 
-    def __init__(self, script: Script, line: socket.socket) -> None:
+    def __init__(self, starter: Starter, line: socket.socket) -> None:
         """Fork it. Raises OSError. `line`: what the child is to close."""
         parent = os.getpid()
         self._line, theirs = kernel.pair()
@@ -79,7 +79,7 @@ class Spare:
                 if os.getppid() == parent:
                     line.close()
                     self._line.close()
-                    wait_and_become(script, theirs)
+                    wait_and_become(starter, theirs)
         theirs.close()
 
     def give(self, descriptors: list[int]) -> bool:
@@ -99,16 +99,16 @@ class Spare:
         os.waitpid(self.pid, 0)
 
 
-def wait_and_become(script: Script, line: socket.socket) -> NoReturn:
+def wait_and_become(starter: Starter, line: socket.socket) -> NoReturn:
     """Be ready, wait for an attempt, and become its script."""
     get_ready()
-    script.ahead(line.fileno())
+    starter.ahead(line.fileno())
     _, descriptors = kernel.receive(line)
     line.close()
     if len(descriptors) == kernel.DESCRIPTORS:
-        become(script, *descriptors)
+        become(starter, *descriptors)
     elif descriptors:
-        kernel.refuse(socket.socket(fileno=descriptors[0]), errno.EMFILE)
+        kernel.fail(socket.socket(fileno=descriptors[0]), errno.EMFILE)
     os._exit(127)
 
 
@@ -121,7 +121,7 @@ def get_ready() -> None:
     os.umask(0o022)
 
 
-def become(script: Script, status: int, *given: int) -> None:
+def become(starter: Starter, status: int, *given: int) -> None:
     """Turn this process into the script, or say why it cannot be."""
     step = b"prepare"
     try:
@@ -137,10 +137,10 @@ def become(script: Script, status: int, *given: int) -> None:
         for number, bound in specification["limits"]:
             limit(number, *bound)
         step = b"execute"
-        script.become(specification, status)
+        starter.become(specification, status)
     except Exception as error:  # noqa: BLE001 -- or it would pass for the script's own end
         memory = errno.ENOMEM if isinstance(error, MemoryError) else 0
-        os.write(status, b"refused %d %s" % (getattr(error, "errno", memory) or 0, step))
+        os.write(status, b"failed %d %s" % (getattr(error, "errno", memory) or 0, step))
 
 
 def read(file: int) -> Specification:

@@ -27,12 +27,14 @@ PATIENCE = 5.0  # seconds after which killed processes that do not die are repor
 class Supervisor:
     """A process that serves one attempt after another; idle, it has a spare for the next one."""
 
-    def __init__(self, line: socket.socket, bell_above: kernel.Bell, script: spares.Script) -> None:
+    def __init__(
+        self, line: socket.socket, changes_above: kernel.SelfPipe, starter: spares.Starter
+    ) -> None:
         kernel.set_process("mediator-superv")
-        self.bell = kernel.Bell()
-        bell_above.close()
+        self.changes = kernel.SelfPipe()
+        changes_above.close()
         self.line = line
-        self.script = script
+        self.starter = starter
         self.spare: spares.Spare | None = None
         self.attempts_left = MOST_ATTEMPTS
 
@@ -40,14 +42,14 @@ class Supervisor:
         """Take orders until the launcher hangs up."""
         while self.attempts_left:
             with contextlib.suppress(OSError):
-                self.spare = spares.Spare(self.script, self.line)
+                self.spare = spares.Spare(self.starter, self.line)
             _, descriptors = kernel.receive(self.line)
             if not descriptors:
                 break
             self.attempts_left -= 1
             *channels, specification = descriptors
             self.carry_out(channels, specification)
-            self.script.learn(specification)
+            self.starter.learn(specification)
             os.close(specification)
         if self.spare is not None:
             self.spare.kill()
@@ -59,7 +61,7 @@ class Supervisor:
         script = self.hand_over([*channels, specification], daemon)
         kernel.close_all(streams)
         if script:
-            Attempt(script, daemon, self.bell).supervise(self.rest)
+            ScriptProcess(script, daemon, self.changes).supervise(self.rest)
         else:
             self.rest()
         daemon.close()
@@ -77,10 +79,10 @@ class Supervisor:
         spare, self.spare = self.spare, None
         try:
             if spare is None or not spare.give(descriptors):  # somebody killed it
-                spare = spares.Spare(self.script, self.line)
+                spare = spares.Spare(self.starter, self.line)
                 spare.give(descriptors)
         except OSError as error:
-            kernel.refuse(daemon, error.errno or errno.EAGAIN)
+            kernel.fail(daemon, error.errno or errno.EAGAIN)
             return 0
         return spare.pid
 
@@ -92,26 +94,26 @@ def is_gone(daemon: socket.socket) -> bool:
     return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
-class Attempt:
+class ScriptProcess:
     """Watches over one script, passes signals on to it, and clears up behind it."""
 
-    def __init__(self, script: int, status: socket.socket, bell: kernel.Bell) -> None:
-        self.script = script
+    def __init__(self, pid: int, status: socket.socket, changes: kernel.SelfPipe) -> None:
+        self.pid = pid
         self.status = status
-        self.bell = bell
-        self.script_alive = True
+        self.changes = changes
+        self.alive = True
         self.asked = self.killed = False
 
     def supervise(self, rest: Callable[[], None]) -> None:
         """See it through to the report. Calls `rest` when nothing of it is alive any more."""
         poll = select.poll()
         poll.register(self.status, select.POLLIN)
-        poll.register(self.bell.read, select.POLLIN)
-        self.reap()  # the bell may have rung for it before
-        while self.script_alive:
+        poll.register(self.changes.read, select.POLLIN)
+        self.reap()  # it may have ended before
+        while self.alive:
             for descriptor, _ in poll.poll():
-                if descriptor == self.bell.read:
-                    self.bell.silence()
+                if descriptor == self.changes.read:
+                    self.changes.drain()
                     self.reap()
                 elif not self.obey():
                     poll.unregister(self.status)
@@ -124,18 +126,18 @@ class Attempt:
         except ConnectionResetError:
             command = b""
         self.reap()  # a script that has ended by itself was not asked to
-        if self.script_alive:
+        if self.alive:
             self.asked = True
             self.killed |= command != b"T"
-            self.signal_script(signal.SIGKILL if self.killed else signal.SIGTERM)
+            self.send_signal(signal.SIGKILL if self.killed else signal.SIGTERM)
         return bool(command)
 
-    def signal_script(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Signal the script's group. It is not reaped yet, so its number is not another's."""
         try:
-            os.killpg(self.script, number)
+            os.killpg(self.pid, number)
         except ProcessLookupError:  # it has not come as far as setsid
-            os.kill(self.script, number)
+            os.kill(self.pid, number)
         except PermissionError:  # it became another user
             pass
 
@@ -143,8 +145,8 @@ class Attempt:
         """Reap orphans that ended; leave the script itself unreaped, its group may be alive."""
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         while found := os.waitid(os.P_ALL, 0, flags):
-            if found.si_pid == self.script:
-                self.script_alive = False
+            if found.si_pid == self.pid:
+                self.alive = False
                 return
             os.waitpid(found.si_pid, 0)
 
@@ -155,9 +157,9 @@ class Attempt:
         and this process stays until they are gone.
         """
         with contextlib.suppress(OSError):
-            os.killpg(self.script, signal.SIGKILL)
-        _, status = os.waitpid(self.script, 0)
-        leftovers, survivors = kernel.sweep(self.bell, time.monotonic() + PATIENCE)
+            os.killpg(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        leftovers, survivors = kernel.sweep(self.changes, time.monotonic() + PATIENCE)
         if self.killed:
             leftovers = 0  # the script had no chance to end them
         if not survivors:  # before the report, which may bring the next order about
@@ -165,7 +167,7 @@ class Attempt:
         self.tell(b"ended %d %d %d %d" % (status, self.asked, leftovers, survivors))
         self.status.close()
         if survivors:
-            kernel.sweep(self.bell, float("inf"))
+            kernel.sweep(self.changes, float("inf"))
             rest()
 
     def tell(self, message: bytes) -> None:

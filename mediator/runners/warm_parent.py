@@ -1,6 +1,6 @@
 """A warm parent: an interpreter that has imported what scripts need, and forks itself for each.
 
-`parents.py` starts it by the interpreter of the scripts, as `PYTHON OPTIONS
+`preforked.py` starts it by the interpreter of the scripts, as `PYTHON OPTIONS
 warm_importlib_bootstrap.py CONTROL ORDER STDOUT STDERR`. So it has the flags, the paths and the
 locale that a script has. It imports nothing of the mediator but `launcher.py`, from its file, and
 is a launcher otherwise: each attempt has a supervisor, and the script is a fork of that.
@@ -14,12 +14,16 @@ ends of this process's own output.
 A script must not be able to tell such a fork from a fresh interpreter. What cannot be had that way
 (a syntax error's report, a file that may not be executed) is left to a fresh interpreter: the fork
 executes the program after all. The streams need no care: no module has read from stdin or written
-to the others, or this parent would not be fit, so their objects begin as fresh ones do.
+to the others, or this parent would not be fit, so their objects begin as fresh ones do. A fork ends
+as every interpreter ends, by itself: it takes apart all modules, the parent's too, and that costs
+more than the fork did (18 ms with Tufin's SDK), but it is what scripts count on.
+
+Others see more: /proc has the arguments of the parent, and no variables; the name is the script's.
 """
 
 from __future__ import annotations
 
-import atexit
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -45,44 +49,8 @@ OF_MAIN = (
     *("__builtins__", "__file__", "__cached__"),
 )
 """What the interpreter puts into `__main__`, in this order."""
-CHANGING = (b"SCW_", b"MEDIATOR_")
-"""Beginnings of the names of variables that are another attempt's own; see `parents.py`."""
-
-
-class NoTraceOfUs:
-    """Ends a script: takes the frames of this program out of the traceback, for example."""
-
-    exit_code = -1
-    """what the process ends with, if it is already known"""
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(
-        self, _: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
-        """Cut the traceback. The frame that called this adds nothing when it raises it again."""
-        if error is not None:
-            error.__traceback__ = without_us(error.__traceback__)
-        self.exit_code = plain_code(error)
-        main = vars(sys.modules["__main__"])
-        for name in ("__file__", "__cached__"):  # so does the interpreter when its program ends
-            main.pop(name, None)
-
-
-def plain_code(error: BaseException | None) -> int:
-    """The exit code that follows for certain; -1 where the interpreter has more to say or do."""
-    code = error.code if type(error) is SystemExit else None
-    if error is None or (type(error) is SystemExit and code is None):
-        return 0
-    return code if type(code) is int and 0 <= code < 256 else -1
-
-
-def without_us(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback from where the script begins."""
-    while trace is not None and trace.tb_frame.f_code.co_filename in US:
-        trace = trace.tb_next
-    return trace
+CHANGING = ("SCW_", "MEDIATOR_", "TRACEPARENT", "TRACESTATE")
+"""Beginnings of the names of variables that are another attempt's own; see `preforked.py`."""
 
 
 def become_script(found: Collection[str]) -> tuple[CodeType, dict[str, Any]]:
@@ -96,16 +64,13 @@ def become_script(found: Collection[str]) -> tuple[CodeType, dict[str, Any]]:
     kernel.prctl(kernel.SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     order = json.loads(os.pread(file, os.fstat(file).st_size, 0))
     begin_afresh(outputs)
-    atexit.register(end_quickly)  # the first one, so that it is called last
     problem = enter(order["directory"], found) or preload(order["preload"], kernel, outputs)
     report(file, {"problem": problem, "watch": list(watched())})
     kernel.prctl(kernel.SET_PARENT_DEATH_SIGNAL, 0, 0, 0, 0)
     if problem:
         os._exit(0)
-    appearance = launcher.load("appearance")
-    appearance.hide_environment()
-    PARENTS.update(sys.modules)
-    fork = Fork(order["command"], launcher, appearance)
+    hide_environment()
+    fork = Fork(order["command"], launcher)
     try:
         launcher.run(socket.socket(fileno=control), fork)
         os._exit(0)  # nothing of the modules' exit handlers: no script has ended
@@ -248,31 +213,18 @@ def report(file: int, found: dict[str, Any]) -> None:
     os.close(file)
 
 
-def end_quickly() -> None:
-    """At the very end of a script: end the process without taking apart what was imported here.
+def hide_environment() -> None:
+    """Take the variables off the stack, where every process of this user can read them (/proc).
 
-    To take that apart is to write to every page that is shared with the parent, which costs more
-    than all the rest of a short script (18 of 24 ms with Tufin's SDK). What the script itself has
-    made is taken apart. If the end is not a plain one, or if an object of the script has a
-    finaliser (an open file has), this does nothing: then the interpreter does it all.
+    C libraries look for them where the C library keeps them, so they are put there anew.
     """
-    code = no_trace_of_us.exit_code
-    if code < 0 or sys.flags.inspect or "PYTHONINSPECT" in os.environ:
-        return
-    for it in gc.get_objects():  # without those of the parent, which are frozen
-        if hasattr(type(it), "__del__"):
-            return
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except Exception:  # noqa: BLE001 -- the interpreter will meet it again, and tell
-        return
-    for name, module in list(sys.modules.items()):
-        ours = name in PARENTS and name != "__main__"
-        if type(module) is type(sys) and not ours:
-            vars(module).clear()
-    gc.collect()
-    os._exit(code)
+    for name, value in list(os.environb.items()):
+        os.unsetenv(name)
+        os.putenv(name, value)
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 -- pathlib is slow to import
+        after_name = file.read().rpartition(b") ")[2].split()
+    start, end = (int(after_name[n - 3]) for n in (50, 51))  # env_start and env_end, proc(5)
+    ctypes.memset(start, 0, end - start)
 
 
 class Fork:
@@ -281,10 +233,9 @@ class Fork:
     code: CodeType
     script: str
 
-    def __init__(self, command: list[str], launcher: ModuleType, appearance: ModuleType) -> None:
+    def __init__(self, command: list[str], launcher: ModuleType) -> None:
         self._command = [word.encode("latin-1") for word in command]
         self._launcher = launcher
-        self._appearance = appearance
         self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
         self._descriptors = frozenset(descriptors())
         self._kept = frozenset(n for n in self._descriptors if stat.S_ISCHR(os.fstat(n).st_mode))
@@ -314,22 +265,18 @@ class Fork:
         """Leave the launcher as the script. Executes the program where a fork will not do."""
         named, script, arguments = self._taken_apart(specification)
         self.script = os.fsdecode(script)
-        environment = [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in specification["environment"].items()
-        ]
-        os.environb.update((k, v) for k, v in environment if k.startswith(CHANGING))
+        for name, value in specification["environment"].items():
+            if name.startswith(CHANGING):
+                os.environb[name.encode("latin-1")] = value.encode("latin-1")
         try:
             self.code = self._codes.of(self.script, executed=not named)
         except Exception:  # noqa: BLE001 -- whatever is wrong with it, the interpreter will say
             self._launcher.spare.execute(specification)
         sys.argv[:] = [self.script, *map(os.fsdecode, arguments)]
-        whole = [*self._command, script, *arguments]
-        sys.orig_argv[:] = map(os.fsdecode, whole)
+        sys.orig_argv[:] = map(os.fsdecode, [*self._command, script, *arguments])
         program = script if not named and b"/" in self._command[0] else self._command[0]
         kernel = self._launcher.kernel
         kernel.prctl(kernel.SET_NAME, os.path.basename(program), 0, 0, 0)  # noqa: PTH119
-        self._appearance.show(kernel.prctl, whole, (b"%s=%s" % pair for pair in environment))
         forget_directory()
         if self._collects:
             gc.enable()
@@ -383,8 +330,30 @@ def new_main(script: str) -> dict[str, Any]:
     return vars(main)
 
 
+class NoTraceOfUs:
+    """Ends a script: takes the frames of this program out of the traceback, for example."""
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        """Cut the traceback. The frame that called this adds nothing when it raises it again."""
+        if error is not None:
+            error.__traceback__ = without_us(error.__traceback__)
+        main = vars(sys.modules["__main__"])
+        for name in ("__file__", "__cached__"):  # so does the interpreter when its program ends
+            main.pop(name, None)
+
+
+def without_us(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback from where the script begins."""
+    while trace is not None and trace.tb_frame.f_code.co_filename in US:
+        trace = trace.tb_next
+    return trace
+
+
 US = frozenset({__file__, __file__.replace("warm_parent", "warm_importlib_bootstrap")})
 """The files of this program."""
-PARENTS: set[str] = set()
-"""Names of the modules that were imported here."""
 no_trace_of_us = NoTraceOfUs()

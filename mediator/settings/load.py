@@ -23,28 +23,13 @@ from mediator.settings.schema import Settings
 from mediator.settings.secrets import found_credentials
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class _Layer(Protocol):
-    """One place that states settings."""
-
-    @property
-    def data(self) -> Mapping[str, Any]: ...
-
-    @property
-    def problems(self) -> tuple[str, ...]: ...
-
-    def place(self, path: Sequence[str | int]) -> str: ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Flags:
-    data: Mapping[str, Any] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-
-    def place(self, path: Sequence[str | int]) -> str:
-        del path
-        return "command line"
+PREFIX = "MEDIATOR_"
+DELIMITER = "__"
+_KEEP_CASE_AFTER = {"policies", "env"}
+"""What follows these is a name that somebody else chose: a script's, a variable's."""
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 def load(
@@ -105,17 +90,31 @@ def _depth(data: Any, path: Sequence[str | int]) -> int:
     return len(path)
 
 
-# Settings from variables named `MEDIATOR_SECTION__KEY`.
+class _Layer(Protocol):
+    """One place that states settings."""
 
-PREFIX = "MEDIATOR_"
-DELIMITER = "__"
-_KEEP_CASE_AFTER = {"policies", "env"}
-"""What follows these is a name that somebody else chose: a script's, a variable's."""
+    @property
+    def data(self) -> Mapping[str, Any]: ...
+
+    @property
+    def problems(self) -> tuple[str, ...]: ...
+
+    def place(self, path: Sequence[str | int]) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Environment:
-    """What the variables say, and which one says it."""
+class _Flags:
+    data: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def place(self, path: Sequence[str | int]) -> str:
+        del path
+        return "command line"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentLayer:
+    """What the variables `MEDIATOR_SECTION__KEY` say, and which one says it."""
 
     data: Mapping[str, Any]
     problems: tuple[str, ...]
@@ -132,7 +131,7 @@ class Environment:
         return found or next((self.names[known] for known in below), "the environment")
 
 
-def read_environment(environ: Mapping[str, str]) -> Environment:
+def read_environment(environ: Mapping[str, str]) -> EnvironmentLayer:
     """Read the variables that belong to the settings."""
     names = {path: name for name, path in _named(environ) if path[0] in Settings.model_fields}
     problems = (
@@ -142,7 +141,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
     )
     # In order of length, so that a variable for one key wins over one for the whole section.
     variables = {DELIMITER.join(path): environ[names[path]] for path in sorted(names)}
-    return Environment(data=_Source(variables)(), problems=tuple(problems), names=names)
+    return EnvironmentLayer(data=_Source(variables)(), problems=tuple(problems), names=names)
 
 
 class _Source(EnvSettingsSource):
@@ -182,13 +181,6 @@ def _no_section(path: tuple[str, ...]) -> str:
     return f"there is no section {path[0]}; did you mean {PREFIX}{rest}?"
 
 
-# A YAML file read so that every value still knows its line.
-
-_TEXT = "tag:yaml.org,2002:str"
-_MERGE = "tag:yaml.org,2002:merge"
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-
-
 class _Loader(yaml.SafeLoader):
     """Safe loading, where a date is plain text: no setting is a date."""
 
@@ -200,7 +192,7 @@ class _Loader(yaml.SafeLoader):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class YamlFile:
-    """What a file says, and where it says so."""
+    """What a file says, and where it says so: every value still knows its line."""
 
     path: Path
     data: Mapping[str, Any]

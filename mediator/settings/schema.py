@@ -2,7 +2,8 @@
 
 A tree that `mediator.settings.load.load` returns holds absolute paths. A tree built in code
 holds what it was given; `Settings.anchored` makes its paths absolute. It is long because it is one
-list, with a sentence for each key.
+list, with a sentence for each key; the section `kubernetes` and the forms of `store.url` have a
+module of their own.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,8 +23,6 @@ from pydantic_settings import (
 from mediator.model.durations import AnySize, Duration, PositiveDuration, Size
 from mediator.model.policy import (
     Kind,
-    ObjectName,
-    PodPath,
     PolicyDefaults,
     Retry,
     RunnerName,
@@ -33,144 +31,16 @@ from mediator.model.policy import (
     VariableName,
 )
 from mediator.model.routing import Route
-
-# The settings section `kubernetes`: where attempts run as Jobs.
-
-
-class PodScripts(Strict):
-    """Where a pod finds the scripts; with neither claim nor config_map they are in the image."""
-
-    claim: ObjectName | None = None
-    """PersistentVolumeClaim that holds the same files as scripts.directory; mounted read-only."""
-    config_map: ObjectName | None = None
-    """ConfigMap that holds them, at most 1 MiB; by default none."""
-    directory: PodPath = "/mediator/scripts"
-    """Where in the pod they are; default /mediator/scripts."""
-
-    @model_validator(mode="after")
-    def _not_both(self) -> Self:
-        if self.claim is not None and self.config_map is not None:
-            raise ValueError("name a claim or a config_map, not both")
-        return self
-
-
-class Kubernetes(Strict):
-    """Where attempts run as Jobs; needs the extra `kubernetes`."""
-
-    enabled: bool = False
-    """Run the attempts of scripts whose runner is `kubernetes`; default false."""
-    kubeconfig: Path | None = None
-    """Kubeconfig; by default the pod's service account, else $KUBECONFIG, else ~/.kube/config."""
-    context: str | None = None
-    """Context of the kubeconfig; by default the one that is current there."""
-    namespace: ObjectName = "default"
-    """Namespace of the Jobs; default default."""
-    image: str | None = None
-    """Image of scripts whose policy names none; it needs /bin/sh, cat, env and mkfifo."""
-    scripts: PodScripts = PodScripts()
-    """Where a pod finds the scripts."""
-    start_timeout: PositiveDuration = timedelta(minutes=5)
-    """Time a pod may wait for a node and its image before the timeout begins; default 5m."""
-    keep_ended: PositiveDuration = timedelta(hours=24)
-    """Time an ended Job is kept whose end no mediator has recorded; default 24h."""
-    pod_template: dict[str, Any] = Field(default_factory=dict)
-    """A pod template as Kubernetes has it, under what the mediator sets; by default empty."""
-
-    def anchored(self, base: Path) -> Self:
-        """The same with every path taken from `base`."""
-        if self.kubeconfig is None:
-            return self
-        return self.model_copy(update={"kubeconfig": base / self.kubeconfig})
-
-
-# Types of values that several sections have.
+from mediator.settings.kubernetes import Kubernetes
+from mediator.settings.store_url import at_directory, check_store_url, is_sqlite, sqlite_path
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 ScriptName = Annotated[str, StringConstraints(pattern=r"^[^/\x00]+$", max_length=255)]
-
-
-# The settings section `routes`: which scripts an event goes to.
-
-
+Seconds = Annotated[PositiveDuration, Field(ge=timedelta(seconds=1))]
 Patterns = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
-
-
-class Row(Strict):
-    """One row of the routing table: patterns such as `Fire*`, and scripts."""
-
-    event: Patterns = ()
-    """Events (`SCW_EVENT`), one or a list; by default any."""
-    workflow: str | None = None
-    """Workflow, as the trigger's arguments in SecureChange name it; by default any."""
-    step: str | None = None
-    """Name of the step; by default any."""
-    priority: str | None = None
-    """Name of the priority; by default any."""
-    subject: str | None = None
-    """Subject of the ticket; by default any."""
-    scripts: Annotated[tuple[ScriptName, ...], Field(min_length=1)]
-    """Scripts that get the event, by exact file name."""
-
-    @property
-    def route(self) -> Route:
-        """As the model has it."""
-        return Route(**{name: getattr(self, name) for name in type(self).model_fields})
-
-
-# The settings section `shim`: the files in SecureChange's pod, and how that is reached.
-
-
-Seconds = Annotated[PositiveDuration, Field(ge=timedelta(seconds=1))]
-
-
-class Shim(Strict):
-    """The shim in SecureChange's pod: `mediator shim push`, `verify`, `watch` and `bundle`."""
-
-    kubeconfig: Path | None = None
-    """Kubeconfig of SecureChange's cluster; by default the pod's own, or the usual kubeconfig."""
-    context: str | None = None
-    """Context of the kubeconfig; by default its current one."""
-    namespace: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = (
-        "default"
-    )
-    """Namespace of SecureChange's pod; default `default`."""
-    selector: str = ""
-    """Labels of SecureChange's pods, such as app=sc; without it no pod is looked for."""
-    container: str | None = None
-    """Container in which SecureChange runs scripts; by default the pod's default, or its first."""
-    directory: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$")] = (
-        "/opt/tufin/data/securechange/scripts"
-    )
-    """Directory of the files in the pod; by default the only one that SecureChange accepts."""
-    url: str | None = None
-    """Where the pod reaches the mediator; several URLs, separated by spaces, are tried in turn."""
-    key: Name | None = None
-    """Key of `auth.keys` that the shim signs with; by default the first."""
-    ca_file: Path | None = None
-    """Certificates that the shim trusts for https; by default those of the pod."""
-    scripts: frozenset[ScriptName] | None = None
-    """Scripts that get a file of their own in the pod; by default all that are ready."""
-    timeout: Seconds | None = None
-    """Time the shim's whole call may take (`MEDIATOR_TIMEOUT`); by default the shim's own."""
-    connect_timeout: Seconds | None = None
-    """Time one connection of it may take (`MEDIATOR_CONNECT_TIMEOUT`); by default its own."""
-    spool_directory: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$")] | None = None
-    """Directory in the pod of the shim's spool (`MEDIATOR_SPOOL_DIR`); by default none."""
-    exec_timeout: Seconds = timedelta(seconds=30)
-    """Time one command in the pod may take; default 30s."""
-    check_every: Seconds = timedelta(minutes=5)
-    """How often `watch` looks at a pod that did not start again; default 5m."""
-
-    def anchored(self, base: Path) -> Self:
-        """The same with every path on this machine taken from `base`."""
-        update = {
-            name: None if (path := getattr(self, name)) is None else base / path
-            for name in ("kubeconfig", "ca_file")
-        }
-        return self.model_copy(update=update)
 
 
 class Role(StrEnum):
@@ -235,7 +105,7 @@ class Scripts(Strict):
     """How often `poll` looks, and `auto` where the kernel tells nothing (NFS); default 2s."""
 
 
-class Building(Strict):
+class EnvironmentSettings(Strict):
     """Where the packages that scripts depend on come from, and the environments they go to."""
 
     directory: Path = Path("state/environments")
@@ -283,7 +153,7 @@ class Store(Strict):
     @field_validator("url")
     @classmethod
     def _supported(cls, url: str) -> str:
-        check(url)
+        check_store_url(url)
         return url
 
     @property
@@ -429,6 +299,75 @@ class Tracing(Strict):
     """Base URL of the collector; by default what OTEL_EXPORTER_OTLP_ENDPOINT says."""
 
 
+class Shim(Strict):
+    """The shim in SecureChange's pod: `mediator shim push`, `verify`, `watch` and `bundle`."""
+
+    kubeconfig: Path | None = None
+    """Kubeconfig of SecureChange's cluster; by default the pod's own, or the usual kubeconfig."""
+    context: str | None = None
+    """Context of the kubeconfig; by default its current one."""
+    namespace: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = (
+        "default"
+    )
+    """Namespace of SecureChange's pod; default `default`."""
+    selector: str = ""
+    """Labels of SecureChange's pods, such as app=sc; without it no pod is looked for."""
+    container: str | None = None
+    """Container in which SecureChange runs scripts; by default the pod's default, or its first."""
+    directory: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$")] = (
+        "/opt/tufin/data/securechange/scripts"
+    )
+    """Directory of the files in the pod; by default the only one that SecureChange accepts."""
+    url: str | None = None
+    """Where the pod reaches the mediator; several URLs, separated by spaces, are tried in turn."""
+    key: Name | None = None
+    """Key of `auth.keys` that the shim signs with; by default the first."""
+    ca_file: Path | None = None
+    """Certificates that the shim trusts for https; by default those of the pod."""
+    scripts: frozenset[ScriptName] | None = None
+    """Scripts that get a file of their own in the pod; by default all that are ready."""
+    timeout: Seconds | None = None
+    """Time the shim's whole call may take (`MEDIATOR_TIMEOUT`); by default the shim's own."""
+    connect_timeout: Seconds | None = None
+    """Time one connection of it may take (`MEDIATOR_CONNECT_TIMEOUT`); by default its own."""
+    spool_directory: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$")] | None = None
+    """Directory in the pod of the shim's spool (`MEDIATOR_SPOOL_DIR`); by default none."""
+    exec_timeout: Seconds = timedelta(seconds=30)
+    """Time one command in the pod may take; default 30s."""
+    check_every: Seconds = timedelta(minutes=5)
+    """How often `watch` looks at a pod that did not start again; default 5m."""
+
+    def anchored(self, base: Path) -> Self:
+        """The same with every path on this machine taken from `base`."""
+        update = {
+            name: None if (path := getattr(self, name)) is None else base / path
+            for name in ("kubeconfig", "ca_file")
+        }
+        return self.model_copy(update=update)
+
+
+class RouteRow(Strict):
+    """One row of the routing table: patterns such as `Fire*`, and scripts."""
+
+    event: Patterns = ()
+    """Events (`SCW_EVENT`), one or a list; by default any."""
+    workflow: str | None = None
+    """Workflow, as the trigger's arguments in SecureChange name it; by default any."""
+    step: str | None = None
+    """Name of the step; by default any."""
+    priority: str | None = None
+    """Name of the priority; by default any."""
+    subject: str | None = None
+    """Subject of the ticket; by default any."""
+    scripts: Annotated[tuple[ScriptName, ...], Field(min_length=1)]
+    """Scripts that get the event, by exact file name."""
+
+    @property
+    def route(self) -> Route:
+        """As the model has it."""
+        return Route(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
 class Settings(BaseSettings):
     """The whole tree. Building one reads nothing: `mediator.settings.load` does."""
 
@@ -440,7 +379,7 @@ class Settings(BaseSettings):
     """Where the mediator listens."""
     scripts: Scripts = Scripts()
     """Where the scripts are."""
-    environments: Building = Building()
+    environments: EnvironmentSettings = EnvironmentSettings()
     """Where the packages that scripts depend on come from, and the environments they go to."""
     store: Store = Store()
     """Where deliveries are kept."""
@@ -458,7 +397,7 @@ class Settings(BaseSettings):
     """Spans for OpenTelemetry; needs the extra `tracing`."""
     shim: Shim = Shim()
     """The shim in SecureChange's pod: `mediator shim push`, `verify`, `watch` and `bundle`."""
-    routes: tuple[Row, ...] = ()
+    routes: tuple[RouteRow, ...] = ()
     """Which scripts an event goes to that is handed over without naming one; by default none."""
     policies: dict[ScriptName, StatedPolicy] = Field(default_factory=dict)
     """Policies by exact script name; they win over what a script says of itself."""
@@ -513,68 +452,3 @@ def _refuse_twins(key: str, names: list[str]) -> None:
     twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
         raise ValueError(f"the {key} {', '.join(twins)} is given more than once; choose another")
-
-
-# What `store.url` may say, and what it means. No sentence quotes a URL: it may hold a password.
-
-_SQLITE = "sqlite:///"
-_POSTGRESQL = "postgresql://"
-_ALIASES = ("postgres://", "postgresql+psycopg://")
-_EITHER = "write sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-_SECRET = {"password"}
-
-
-def check(url: str) -> None:
-    """Raises ValueError with a sentence for a URL of no store."""
-    scheme, colon, _ = url.partition("://")
-    if not colon:
-        raise ValueError(f"this is not a URL; {_EITHER}")
-    if scheme == "sqlite":
-        sqlite_path(url)
-    elif url.startswith((_POSTGRESQL, *_ALIASES)):
-        postgresql_url(url)
-    else:
-        raise ValueError(f"{scheme}:// is not a store that exists; {_EITHER}")
-
-
-def is_sqlite(url: str) -> bool:
-    """Whether it names a file."""
-    return url.startswith("sqlite:")
-
-
-def sqlite_path(url: str) -> Path:
-    """The database file of `sqlite:///relative` or `sqlite:////absolute`.
-
-    Raises ValueError with a sentence for anything else.
-    """
-    file = url.removeprefix(_SQLITE)
-    if file in {"", url, ":memory:"} or file.endswith("/"):
-        raise ValueError("it names no file to keep deliveries in; write sqlite:///FILE")
-    if "?" in file or "#" in file:
-        raise ValueError("options after ? or # are not taken; write only sqlite:///FILE")
-    return Path(file)
-
-
-def postgresql_url(url: str) -> str:
-    """As libpq reads it: without the driver in its scheme, which other programs write.
-
-    Several hosts, `sslmode` and all other parameters are libpq's own. Raises ValueError with a
-    sentence when it holds a password.
-    """
-    for alias in _ALIASES:
-        if url.startswith(alias):
-            url = _POSTGRESQL + url.removeprefix(alias)
-    parts = urlsplit(url)
-    user, _, _ = parts.netloc.rpartition("@")
-    names = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    if ":" in user or names & _SECRET:
-        raise ValueError(
-            "it holds a password, which every log and process list may show; put the password into"
-            " a file and name that file as store.password_file"
-        )
-    return url
-
-
-def at_directory(url: str, base: Path) -> str:
-    """The same URL with a relative file taken from `base`."""
-    return f"{_SQLITE}{base / sqlite_path(url)}" if is_sqlite(url) else url

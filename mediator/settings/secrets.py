@@ -1,7 +1,8 @@
 """Secrets: one file each, read once, never shown.
 
 A secret is the first line of its file as UTF-8 text, used as it is. The shim reads the same file
-with bash's `read`, so nothing but the line feed is cut off here either.
+with bash's `read`, so nothing but the line feed is cut off here either. The files may be those of a
+service manager, below `$CREDENTIALS_DIRECTORY`.
 """
 
 from __future__ import annotations
@@ -23,18 +24,21 @@ SHORTEST = 32
 """Characters a secret has at least."""
 _LONGEST = 4096  # bytes; a whole PEM file or a database by mistake is not read to its end
 _MAKE_ONE = "make one with `mediator new-key FILE`"
+VARIABLE = "CREDENTIALS_DIRECTORY"
+"""Names the directory of the secrets that a service manager hands over (systemd.exec(5))."""
+_WRITTEN = {f"${VARIABLE}", f"${{{VARIABLE}}}"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Kind:
+class _SecretKind:
     shortest: int
     """characters it has at least"""
     remedy: str
     """what to do when there is none"""
 
 
-_SECRET = _Kind(shortest=SHORTEST, remedy=_MAKE_ONE)
-_PASSWORD = _Kind(shortest=1, remedy="write the password into it, as its first line")
+_SECRET = _SecretKind(shortest=SHORTEST, remedy=_MAKE_ONE)
+_PASSWORD = _SecretKind(shortest=1, remedy="write the password into it, as its first line")
 
 
 class Secret:
@@ -132,7 +136,7 @@ def new_secret_file(path: Path) -> None:
         raise SettingsError(f"{path} cannot be written ({error.strerror}).") from error
 
 
-def _first_line(path: Path, kind: _Kind = _SECRET) -> str:
+def _first_line(path: Path, kind: _SecretKind = _SECRET) -> str:
     # Asked before opening: a named pipe would hold up the start until somebody writes to it.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("is a directory or a device; name a regular file")
@@ -146,7 +150,7 @@ def _first_line(path: Path, kind: _Kind = _SECRET) -> str:
     return _checked(line, kind)
 
 
-def _checked(line: bytes, kind: _Kind) -> str:
+def _checked(line: bytes, kind: _SecretKind) -> str:
     if len(line) > _LONGEST:
         raise ValueError(f"has a first line of more than {_LONGEST} bytes; {kind.remedy}")
     try:
@@ -167,7 +171,7 @@ def _checked(line: bytes, kind: _Kind) -> str:
     return text
 
 
-def _unread(error: OSError, kind: _Kind = _SECRET) -> str:
+def _unread(error: OSError, kind: _SecretKind = _SECRET) -> str:
     if isinstance(error, FileNotFoundError):
         return f"does not exist; {kind.remedy}, or name another"
     if isinstance(error, PermissionError):
@@ -200,12 +204,6 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-# Secrets that a service manager hands over: files below `$CREDENTIALS_DIRECTORY`.
-
-VARIABLE = "CREDENTIALS_DIRECTORY"
-_WRITTEN = {f"${VARIABLE}", f"${{{VARIABLE}}}"}
 
 
 def found_credentials(settings: Settings, environ: Mapping[str, str]) -> Settings:

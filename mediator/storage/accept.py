@@ -12,36 +12,16 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from mediator.errors import KeyReused
 from mediator.model.delivery import Accepted, NewDelivery, Repeat, State
-from mediator.storage import locking
+from mediator.storage import locks
 from mediator.storage.tables import Instant, deliveries, in_state, new_row, tickets
 
 _c = deliveries.c
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    id: str
-    content: bytes
-    received: datetime
-
-
-_Contents = defaultdict[bytes, list[_Known]]
-
-
-def accept_together(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted]:
-    """Keep all of them or, when one cannot be kept, none. Raises `KeyReused`."""
-    answers = accept(conn, batch)
-    kept = [answer for answer in answers if isinstance(answer, Accepted)]
-    for answer in answers:
-        if not isinstance(answer, Accepted):
-            raise answer
-    return kept
-
-
 def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | KeyReused]:
     """Keep those that are new; say of the others which delivery they repeat."""
     contents = [new.content for new in batch]
-    locking.wait_for(conn, [*_locks(batch, contents)])
+    locks.wait_for(conn, [*_locks(batch, contents)])
     before = _Before(conn, batch, contents)
     answers: list[Accepted | KeyReused] = []
     kept: list[tuple[NewDelivery, bytes]] = []
@@ -59,9 +39,36 @@ def accept(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | Ke
 def _locks(batch: Sequence[NewDelivery], contents: Sequence[bytes]) -> Iterator[int]:
     """What two mediators must not look for at once, as both would find nothing and keep it."""
     for new, content in zip(batch, contents, strict=True):
-        yield locking.number("key", new.key_id, new.idempotency_key)
+        yield locks.number("key", new.key_id, new.idempotency_key)
         if not new.interactive:
-            yield locking.number("content", content)
+            yield locks.number("content", content)
+
+
+def _insert(conn: Connection, kept: Sequence[tuple[NewDelivery, bytes]]) -> None:
+    if not kept:
+        return
+    rows: list[dict[str, Any]] = [new_row(new, content) for new, content in kept]
+    conn.execute(_DELIVERY, rows)
+    conn.execute(_BODY, [{"delivery_id": new.id, "body": new.body} for new, _ in kept])
+
+
+_DELIVERY = insert(deliveries)
+_BODY = insert(tickets).from_select(
+    ["delivery", "body"],
+    select(_c.seq, bindparam("body", type_=tickets.c.body.type)).where(
+        _c.id == bindparam("delivery_id")
+    ),
+)
+
+
+def accept_together(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted]:
+    """Keep all of them or, when one cannot be kept, none. Raises `KeyReused`."""
+    answers = accept(conn, batch)
+    kept = [answer for answer in answers if isinstance(answer, Accepted)]
+    for answer in answers:
+        if not isinstance(answer, Accepted):
+            raise answer
+    return kept
 
 
 def recognise(conn: Connection, batch: Sequence[NewDelivery]) -> list[Accepted | None]:
@@ -118,27 +125,17 @@ def _first(same: Sequence[_Known], since: datetime | None) -> _Known | None:
     return next((known for known in same if known.received > since), None)
 
 
-_BY_KEY = select(_c.key_id, _c.idempotency_key, _c.id, _c.content, _c.received).where(
-    _c.idempotency_key.in_(bindparam("keys", expanding=True))
-)
-_BY_CONTENT = (
-    select(_c.content, _c.id, _c.received)
-    .where(
-        _c.content.in_(bindparam("contents", expanding=True)),
-        _c.received > bindparam("since", type_=Instant),
-        ~in_state(State.DEAD, State.CANCELLED),
-        _c.interactive.is_(False),
-    )
-    .order_by(_c.seq)
-)
-
-
 def _sent_before(conn: Connection, batch: Sequence[NewDelivery]) -> dict[tuple[str, str], _Known]:
     keys = list({new.idempotency_key for new in batch})
     return {
         (row.key_id, row.idempotency_key): _Known(row.id, row.content, row.received)
         for row in conn.execute(_BY_KEY, {"keys": keys})
     }
+
+
+_BY_KEY = select(_c.key_id, _c.idempotency_key, _c.id, _c.content, _c.received).where(
+    _c.idempotency_key.in_(bindparam("keys", expanding=True))
+)
 
 
 def _same_content(
@@ -159,18 +156,23 @@ def _same_content(
     return found
 
 
-_DELIVERY = insert(deliveries)
-_BODY = insert(tickets).from_select(
-    ["delivery", "body"],
-    select(_c.seq, bindparam("body", type_=tickets.c.body.type)).where(
-        _c.id == bindparam("delivery_id")
-    ),
+_BY_CONTENT = (
+    select(_c.content, _c.id, _c.received)
+    .where(
+        _c.content.in_(bindparam("contents", expanding=True)),
+        _c.received > bindparam("since", type_=Instant),
+        ~in_state(State.DEAD, State.CANCELLED),
+        _c.interactive.is_(False),
+    )
+    .order_by(_c.seq)
 )
 
 
-def _insert(conn: Connection, kept: Sequence[tuple[NewDelivery, bytes]]) -> None:
-    if not kept:
-        return
-    rows: list[dict[str, Any]] = [new_row(new, content) for new, content in kept]
-    conn.execute(_DELIVERY, rows)
-    conn.execute(_BODY, [{"delivery_id": new.id, "body": new.body} for new, _ in kept])
+@dataclass(frozen=True, slots=True)
+class _Known:
+    id: str
+    content: bytes
+    received: datetime
+
+
+_Contents = defaultdict[bytes, list[_Known]]

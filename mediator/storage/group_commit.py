@@ -35,14 +35,6 @@ LARGEST_GROUP = 500
 """Items after which nothing more joins a transaction; bounds how long the first of them waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    write: Write[Any, Any]
-    item: Any
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-
-
 class GroupCommit:
     """Runs writes from any number of tasks in few transactions.
 
@@ -141,14 +133,12 @@ class GroupCommit:
         return results
 
 
-def _failure(cause: BaseException) -> StoreUnavailable:
-    """An error for one caller: a shared one would collect the traceback of each who raises it."""
-    if isinstance(cause, StoreUnavailable):
-        error = StoreUnavailable(cause.detail)
-    else:
-        error = StoreUnavailable(f"the store failed ({type(cause).__name__}); nothing was stored")
-    error.__cause__ = cause
-    return error
+@dataclass(frozen=True, slots=True)
+class _Job:
+    write: Write[Any, Any]
+    item: Any
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
 
 
 def _run(connection: Connection, jobs: Sequence[_Job]) -> list[Any]:
@@ -177,6 +167,16 @@ def _write(connection: Connection, write: Write[Any, Any], items: Sequence[Any])
     if len(items) == 1:
         return [problem]
     return [_write(connection, write, [item])[0] for item in items]
+
+
+def _failure(cause: BaseException) -> StoreUnavailable:
+    """An error for one caller: a shared one would collect the traceback of each who raises it."""
+    if isinstance(cause, StoreUnavailable):
+        error = StoreUnavailable(cause.detail)
+    else:
+        error = StoreUnavailable(f"the store failed ({type(cause).__name__}); nothing was stored")
+    error.__cause__ = cause
+    return error
 
 
 def _tell(jobs: Sequence[_Job], results: Sequence[Any]) -> None:

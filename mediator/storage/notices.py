@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
+
+from mediator.clock import wait_for_event
 
 
 class Notices:
@@ -34,11 +37,7 @@ class Notices:
 
     async def wait_for_work(self, seconds: float) -> None:
         """Return when something may be due, at the latest after `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._work.wait()
-        except TimeoutError:
-            pass
+        await wait_for_event(self._work, seconds=seconds)
         self._work.clear()
 
     def ended(self, delivery_ids: Iterable[str]) -> None:
@@ -73,3 +72,19 @@ class Notices:
     def on_stop(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the id of every delivery that is to be stopped."""
         self._on_stop.append(listener)
+
+
+class Notifier(Protocol):
+    """Who is told of changes: those who wait here, or those elsewhere as well."""
+
+    def work(self, script: str | None = None, *, interactive: bool = False) -> None:
+        """Something may be due."""
+        ...
+
+    def ended(self, delivery_ids: Iterable[str]) -> None:
+        """These deliveries ended."""
+        ...
+
+    def stop(self, delivery_id: str) -> None:
+        """Whoever runs it is to stop it."""
+        ...

@@ -6,16 +6,15 @@ holds nobody up, and the writer's transactions gather what came meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
 import structlog
+import uuid_utils
 from psycopg import errors, sql
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -45,32 +44,80 @@ from tenacity import (
 )
 
 from mediator.errors import StoreUnavailable
-from mediator.storage import schema
+from mediator.metrics import Metrics
+from mediator.storage.notices import Notices
+from mediator.storage.postgres_notify import CHANNEL, PostgresNotices
+from mediator.storage.schema import HISTORY, SchemaHistory
+from mediator.storage.store import READERS, SqlStore, cause, unavailable
 
 _log = structlog.get_logger()
 T = TypeVar("T")
 
+LARGEST_GROUP = 100
+"""Hand-overs in one transaction: it holds two locks for each, in a table of bounded size
+(https://www.postgresql.org/docs/current/runtime-config-locks.html)."""
 PATIENCE = 20.0
 """Seconds a read may take with its place in the queue, whatever the network does."""
 START_PATIENCE = 30.0
 """Seconds a mediator waits for a database that does not answer when it starts."""
-_READERS = 4
-_TRIES = 4
-_SOON = 2.0
-"""Seconds in which a connection that was lost is found to be so; then another try is worth it."""
-_NUMBER = select(func.txid_current_if_assigned())
-_BECAME = select(func.txid_status(bindparam("number", type_=BigInteger)))
-"""https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT"""
-_CROSSED = (errors.DeadlockDetected, errors.SerializationFailure)
+SILENCE = 10.0
+"""Seconds without a byte from the server after which a statement is given up."""
 
 
-class PostgresqlDatabase:
+class PostgresStore(SqlStore):
+    """Implements `DeliveryStore` on a database that other mediators use at the same time."""
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        metrics: Metrics | None = None,
+        start_patience: float = START_PATIENCE,
+    ) -> None:
+        """`start_patience`: seconds to wait at the start for a database that does not answer."""
+        notices = Notices()
+        self._elsewhere = PostgresNotices(
+            notices, name=uuid_utils.uuid4().hex, send=self._send, listen=server.listen
+        )
+        super().__init__(
+            PostgresDatabase(server, start_patience=start_patience),
+            metrics=metrics,
+            notices=notices,
+            tell=self._elsewhere,
+            largest_group=LARGEST_GROUP,
+        )
+
+    async def start(self) -> None:
+        """Look at its schema, and listen. Raises `SettingsError` or `StoreUnavailable`."""
+        await super().start()
+        self._elsewhere.start()
+
+    async def close(self) -> None:
+        """Write what was submitted and let go of the connections."""
+        await self._elsewhere.close()
+        await super().close()
+
+    async def _send(self, payload: str) -> None:
+        await self._snapshot(lambda conn: conn.execute(select(func.pg_notify(CHANNEL, payload))))
+
+
+class PostgresDatabase:
     """One database, shared with other mediators."""
 
-    def __init__(self, server: Server) -> None:
+    alone = False
+    patience = PATIENCE
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        start_patience: float = START_PATIENCE,
+        history: SchemaHistory = HISTORY,
+    ) -> None:
+        self._start_patience = start_patience
+        self._history = history
         self._writer = _engine(server, pool_size=1)
-        self._reader = _engine(server, pool_size=_READERS, reads_only=True)
-        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self._reader = _engine(server, pool_size=READERS, reads_only=True)
 
     def open(self) -> None:
         """Wait until it answers, and look at its schema.
@@ -80,48 +127,54 @@ class PostgresqlDatabase:
         """
         waiting = Retrying(
             retry=retry_if_exception_type(StoreUnavailable),
-            stop=stop_after_delay(START_PATIENCE),
+            stop=stop_after_delay(self._start_patience),
             wait=wait_exponential_jitter(multiplier=0.2, max=5),
             before_sleep=_not_yet,
             reraise=True,
         )
         try:
-            waiting(self.transaction, schema.check)
+            waiting(self.write, self._history.check)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._threads.shutdown()
         self._writer.dispose()
         self._reader.dispose()
 
-    def transaction(self, work: Callable[[Connection], None]) -> None:
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on a consistent snapshot. Raises `StoreUnavailable`."""
+        try:
+            found: T = _trying()(self._look, work)
+        except (DBAPIError, PoolTimeout) as error:
+            raise unavailable(error) from error
+        return found
+
+    def _look(self, work: Callable[[Connection], T]) -> T:
+        with self._reader.begin() as connection:
+            return work(connection)
+
+    def write(self, work: Callable[[Connection], object]) -> None:
         """Run `work` in one transaction and commit it. Raises `StoreUnavailable`.
 
         `work` may run more than once: when it crossed another mediator's transaction, or when its
         connection turns out to have been lost. Nothing of the earlier runs is stored.
         """
-        trying = Retrying(
-            retry=retry_if_exception(_worth_another),
-            stop=stop_after_attempt(_TRIES) | stop_after_delay(_SOON),
-            reraise=True,
-        )
         try:
-            trying(self._commit, work)
+            _trying()(self._commit, work)
         except (DBAPIError, PoolTimeout) as error:
             self._writer.dispose()  # the next one may find another server at the same address
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
-    def _commit(self, work: Callable[[Connection], None]) -> None:
+    def _commit(self, work: Callable[[Connection], object]) -> None:
         with self._writer.connect() as connection:
             transaction = connection.begin()
             work(connection)
             number = connection.execute(_NUMBER).scalar()
             lost = _lost(transaction)
         if lost is not None and not self._is_committed(number, lost):
-            raise _unavailable(lost) from lost
+            raise unavailable(lost) from lost
 
     def _is_committed(self, number: int | None, lost: DBAPIError) -> bool:
         """What became of a transaction whose commit was not answered: the server remembers.
@@ -147,50 +200,62 @@ class PostgresqlDatabase:
             found: str | None = connection.execute(_BECAME, {"number": number}).scalar()
             return found
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on a consistent snapshot. Raises `StoreUnavailable`."""
-        try:
-            reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, work)
-        except RuntimeError as error:  # the threads are gone
-            raise StoreUnavailable("the store is closed; the mediator is not running") from error
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await reading
-        except TimeoutError:
-            raise StoreUnavailable(
-                f"the store cannot be used now: the database did not answer within {PATIENCE:g}"
-                " seconds"
-            ) from None
+    def vacuum_step(self, conn: Connection) -> bool:
+        """Nothing: PostgreSQL uses again what autovacuum finds free."""
+        del conn
+        return False
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
-        trying = Retrying(
-            retry=retry_if_exception(_worth_another),
-            stop=stop_after_attempt(_TRIES) | stop_after_delay(_SOON),
-            reraise=True,
-        )
-        try:
-            found: T = trying(self._look, work)
-        except (DBAPIError, PoolTimeout) as error:
-            raise _unavailable(error) from error
-        return found
-
-    def _look(self, work: Callable[[Connection], T]) -> T:
-        with self._reader.begin() as connection:
-            return work(connection)
+    def free(self) -> None:
+        """None: where the server keeps its files is not to be seen from here."""
 
 
-def once(server: Server, work: Callable[[Connection], None]) -> None:
-    """Run `work` in one transaction that may take its time. Raises `StoreUnavailable`."""
-    engine = create_engine(
-        "postgresql+psycopg://", creator=server.connect_at_leisure, poolclass=NullPool
-    )
+_NUMBER = select(func.txid_current_if_assigned())
+_BECAME = select(func.txid_status(bindparam("number", type_=BigInteger)))
+"""https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT"""
+
+
+def _lost(transaction: Transaction) -> DBAPIError | None:
+    """What kept the answer to its commit away; None: it is committed."""
     try:
-        with engine.begin() as connection:
-            work(connection)
+        transaction.commit()
     except DBAPIError as error:
-        raise _unavailable(error) from error
-    finally:
-        engine.dispose()
+        return error
+    return None
+
+
+def _unsure(error: DBAPIError) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the store was lost while it stored this: {cause(error)}; whether it is stored is not"
+        " known, and the same request with the same Idempotency-Key is stored once"
+    )
+
+
+_TRIES = 4
+_SOON = 2.0
+"""Seconds in which a connection that was lost is found to be so; then another try is worth it."""
+_CROSSED = (errors.DeadlockDetected, errors.SerializationFailure)
+
+
+def _trying() -> Retrying:
+    return Retrying(
+        retry=retry_if_exception(_worth_another),
+        stop=stop_after_attempt(_TRIES) | stop_after_delay(_SOON),
+        reraise=True,
+    )
+
+
+def _worth_another(error: BaseException) -> bool:
+    """Nothing was stored, and there is no reason that it should fail again."""
+    if not isinstance(error, DBAPIError):
+        return False
+    return isinstance(error.orig, _CROSSED) or error.connection_invalidated
+
+
+def _not_yet(call: RetryCallState) -> None:
+    problem = call.outcome and call.outcome.exception()
+    _log.warning(
+        "store not there yet", reason=str(problem), seconds=round(call.seconds_since_start or 0.0)
+    )
 
 
 def _engine(server: Server, *, pool_size: int, reads_only: bool = False) -> Engine:
@@ -204,49 +269,20 @@ def _engine(server: Server, *, pool_size: int, reads_only: bool = False) -> Engi
     )
 
 
-def _lost(transaction: Transaction) -> DBAPIError | None:
-    """What kept the answer to its commit away; None: it is committed."""
+def once(server: Server, work: Callable[[Connection], object]) -> None:
+    """Run `work` in one transaction that may take its time. Raises `StoreUnavailable`."""
+    engine = create_engine(
+        "postgresql+psycopg://", creator=server.connect_at_leisure, poolclass=NullPool
+    )
     try:
-        transaction.commit()
+        with engine.begin() as connection:
+            work(connection)
     except DBAPIError as error:
-        return error
-    return None
+        raise unavailable(error) from error
+    finally:
+        engine.dispose()
 
 
-def _worth_another(error: BaseException) -> bool:
-    """Nothing was stored, and there is no reason that it should fail again."""
-    if not isinstance(error, DBAPIError):
-        return False
-    return isinstance(error.orig, _CROSSED) or error.connection_invalidated
-
-
-def _unsure(error: DBAPIError) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"the store was lost while it stored this: {_cause(error)}; whether it is stored is not"
-        " known, and the same request with the same Idempotency-Key is stored once"
-    )
-
-
-def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"the store cannot be used now: {_cause(error)}; nothing was stored")
-
-
-def _cause(error: Any) -> str:
-    """One line; libpq says in several what it tried."""
-    return " ".join(str(getattr(error, "orig", None) or error).split())
-
-
-def _not_yet(call: RetryCallState) -> None:
-    problem = call.outcome and call.outcome.exception()
-    _log.warning(
-        "store not there yet", reason=str(problem), seconds=round(call.seconds_since_start or 0.0)
-    )
-
-
-# A connection to PostgreSQL that gives up in seconds, whatever happens to the network.
-
-SILENCE = 10.0
-"""Seconds without a byte from the server after which a statement is given up."""
 STATEMENT = "8s"
 """After which the server ends a statement, and says so."""
 STANDSTILL = "10s"
@@ -266,44 +302,18 @@ SET idle_in_transaction_session_timeout = '{STANDSTILL}';
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') = 'off'
 """
-_NOTHING_READY = 0
-
-
-class PatientConnection(psycopg.Connection[Any]):
-    """Gives up when the server is silent for `patience` seconds; None: never."""
-
-    patience: float | None = SILENCE
-
-    def wait(self, gen: PQGen[Any], *how: Any, **more: Any) -> Any:
-        """As psycopg waits for everything, but not for ever."""
-        return super().wait(self._bounded(gen), *how, **more)
-
-    def _bounded(self, gen: PQGen[Any]) -> PQGen[Any]:
-        heard = time.monotonic()
-        try:
-            wanted = next(gen)
-            while True:
-                ready = yield wanted
-                if ready != _NOTHING_READY:
-                    heard = time.monotonic()
-                elif self.patience is not None and time.monotonic() - heard > self.patience:
-                    self.close()
-                    raise psycopg.OperationalError(
-                        f"the database has been silent for {self.patience:g} seconds"
-                    )
-                wanted = gen.send(ready)
-        except StopIteration as end:
-            return end.value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
-    """Where the database is, and how to get in."""
+    """Where the database is, and how to get in: connections that give up in seconds."""
 
     url: str
     """as `postgresql://user@host/db?...`, without a password"""
     password: Callable[[], str | None] = lambda: None
     """asked for every connection, so that a new password needs no restart"""
+    silence: float = SILENCE
+    """seconds without a byte from it after which a statement is given up"""
 
     @property
     def conninfo(self) -> str:
@@ -314,6 +324,7 @@ class Server:
         """A connection for transactions. Raises `psycopg.Error`."""
         connection = PatientConnection.connect(self.conninfo, autocommit=True, **self._secret())
         with _closed_on_error(connection):
+            connection.patience = self.silence
             connection.execute(_SESSION)
             connection.autocommit = False
             if reads_only:  # all that one read looks at is of one moment
@@ -354,3 +365,33 @@ def _closed_on_error(connection: PatientConnection) -> Iterator[None]:
     except BaseException:
         connection.close()
         raise
+
+
+_NOTHING_READY = 0
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """Gives up when the server is silent for `patience` seconds; None: never."""
+
+    patience: float | None = SILENCE
+
+    def wait(self, gen: PQGen[Any], *how: Any, **more: Any) -> Any:
+        """As psycopg waits for everything, but not for ever."""
+        return super().wait(self._bounded(gen), *how, **more)
+
+    def _bounded(self, gen: PQGen[Any]) -> PQGen[Any]:
+        heard = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready != _NOTHING_READY:
+                    heard = time.monotonic()
+                elif self.patience is not None and time.monotonic() - heard > self.patience:
+                    self.close()
+                    raise psycopg.OperationalError(
+                        f"the database has been silent for {self.patience:g} seconds"
+                    )
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value

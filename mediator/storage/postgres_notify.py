@@ -18,7 +18,6 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from mediator.errors import StoreUnavailable
 from mediator.storage.notices import Notices
-from mediator.storage.postgres import Server
 
 _log = structlog.get_logger()
 
@@ -35,19 +34,27 @@ Item = list[Any]
 """`["work", script, interactive]`, `["ended", id]` or `["stop", id]`"""
 
 
-class Bell:
+class PostgresNotices:
     """Tells those who wait here, and through the database those who wait elsewhere."""
 
     def __init__(
-        self, server: Server, notices: Notices, *, name: str, send: Callable[[str], Awaitable[None]]
+        self,
+        notices: Notices,
+        *,
+        name: str,
+        send: Callable[[str], Awaitable[None]],
+        listen: Callable[[str], Awaitable[psycopg.AsyncConnection[Any]]],
     ) -> None:
-        """`name`: this mediator's, whose own notices are not news to it; `send`: a notice."""
-        self._server = server
+        """`name`: this mediator's, whose own notices are not news to it.
+
+        `send` sends a notice, `listen` makes a connection that hears a channel.
+        """
+        self._open = listen
         self._notices = notices
         self._name = name
         self._send = send
         self._items: dict[str, None] = {}
-        self._ring = asyncio.Event()
+        self._told = asyncio.Event()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     def start(self) -> None:
@@ -84,13 +91,13 @@ class Bell:
 
     def _add(self, *item: Any) -> None:
         self._items[json.dumps(item, separators=(",", ":"))] = None
-        self._ring.set()
+        self._told.set()
 
     async def _tell(self) -> None:
         while True:
-            await self._ring.wait()
+            await self._told.wait()
             await asyncio.sleep(GATHERING)
-            self._ring.clear()
+            self._told.clear()
             items, self._items = self._items, {}
             for payload in payloads(self._name, items):
                 try:
@@ -105,7 +112,7 @@ class Bell:
             before_sleep=_not_heard,
         )
         while True:
-            connection: psycopg.AsyncConnection[Any] = await trying(self._server.listen, CHANNEL)
+            connection: psycopg.AsyncConnection[Any] = await trying(self._open, CHANNEL)
             try:
                 await self._hear(connection)
             except (psycopg.Error, OSError) as error:

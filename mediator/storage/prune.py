@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, tuple_
 
 from mediator.model.delivery import State
-from mediator.storage.interface import Kept
+from mediator.storage.interface import RetentionRule
 from mediator.storage.tables import Instant, attempts, deliveries, in_state, tickets
 
 MOST_AT_ONCE = 200
@@ -21,34 +21,34 @@ LARGEST_AT_ONCE = 8 * 2**20
 """Bytes of tickets and outputs in one transaction, the last delivery's aside."""
 _LAST_SEQ = 2**63 - 1
 
-Place = tuple[datetime, int]
+End = tuple[datetime, int]
 """In the order of ends: when one ended, and its `seq`."""
 _c = deliveries.c
 
 
-def last_to_go(conn: Connection, kept: Kept) -> Place | None:
+def cutoff(conn: Connection, rule: RetentionRule) -> End | None:
     """The youngest end that need not be kept; None: all are kept."""
-    found: list[Place] = []
-    if kept.since is not None:
-        found.append((kept.since, _LAST_SEQ))
-    if kept.most is not None:
+    found: list[End] = []
+    if rule.since is not None:
+        found.append((rule.since, _LAST_SEQ))
+    if rule.most is not None:
         query = (
             select(_c.ended, _c.seq)
-            .where(*_ended(kept.state))
+            .where(*_ended(rule.state))
             .order_by(_c.ended.desc(), _c.seq.desc())
-            .offset(kept.most)
+            .offset(rule.most)
             .limit(1)
         )
         found += [(row.ended, row.seq) for row in conn.execute(query)]
-    return min(max(found), (kept.always_since, _LAST_SEQ)) if found else None
+    return min(max(found), (rule.always_since, _LAST_SEQ)) if found else None
 
 
-def remove(conn: Connection, kept: Kept, last: Place) -> int:
+def remove(conn: Connection, rule: RetentionRule, last: End) -> int:
     """Remove some that ended no later than `last`, with tickets and attempts; how many."""
-    values = {"ended": last[0], "seq": last[1], "always": kept.always_since}
+    values = {"ended": last[0], "seq": last[1], "always": rule.always_since}
     seqs: list[int] = []
     size = 0
-    for seq, bytes_ in conn.execute(_candidates(kept.state), values):
+    for seq, bytes_ in conn.execute(_candidates(rule.state), values):
         seqs.append(seq)
         size += bytes_
         if size >= LARGEST_AT_ONCE:

@@ -1,4 +1,7 @@
-"""Statements that only read."""
+"""Statements that only read: what operators look for, and summaries for metrics and the console.
+
+A summary reads a few rows, or an index, however many deliveries there are; `census` says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ from mediator.storage.tables import (
     deliveries,
     in_state,
     microseconds,
-    one,
+    row_of,
     tickets,
     to_attempt,
     to_delivery,
@@ -44,14 +47,14 @@ _c = deliveries.c
 
 def find(conn: Connection, delivery_id: str) -> Delivery:
     """One delivery with its attempts and their outputs. Raises `NotFound`."""
-    row = one(conn, delivery_id)
+    row = row_of(conn, delivery_id)
     query = select(attempts).where(attempts.c.delivery == row["seq"]).order_by(attempts.c.number)
     return to_delivery(row, map(to_attempt, conn.execute(query).mappings()))
 
 
 def body(conn: Connection, delivery_id: str) -> bytes:
     """The ticket as it was handed over. Raises `NotFound`."""
-    query = select(tickets.c.body).where(tickets.c.delivery == one(conn, delivery_id)["seq"])
+    query = select(tickets.c.body).where(tickets.c.delivery == row_of(conn, delivery_id)["seq"])
     found: bytes = conn.execute(query).scalar_one()
     return found
 
@@ -98,40 +101,40 @@ def _attempts_of(conn: Connection, seqs: Sequence[int]) -> defaultdict[int, list
     return runs
 
 
+def seq_at(conn: Connection, at: datetime) -> int:
+    """The `seq` of the first delivery received at `at` or later, else one past the last.
+
+    Found by halving, because arrival order is the order of `received` as long as no clock is set
+    back; where one was, it is a place nearby.
+    """
+    low, high = 1, (conn.execute(select(func.max(_c.seq))).scalar() or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = conn.execute(
+            select(_c.seq, _c.received).where(_c.seq >= middle).order_by(_c.seq).limit(1)
+        ).first()
+        if found is None or found.received >= at:
+            high = middle
+        else:
+            low = found.seq + 1
+    return low
+
+
 def backlog(conn: Connection) -> Backlog:
     """How many wait, run and are dead. Ended ones are not counted: that would read them all."""
-    oldest = select(_c.received).where(PENDING).order_by(_c.seq).limit(1)
     return Backlog(
         pending=_count(conn, PENDING),
-        oldest_pending=conn.execute(oldest).scalar(),
+        oldest_pending=conn.execute(_OLDEST).scalar(),
         running=_count(conn, RUNNING),
         dead=_count(conn, DEAD),
     )
 
 
-_WAITING = (
-    select(_c.script, func.count()).where(PENDING, _c.interactive == false()).group_by(_c.script)
-)
-
-
-def waiting(conn: Connection) -> dict[str, int]:
-    """Script → its pending deliveries, without interactive ones."""
-    return {script: count for script, count in conn.execute(_WAITING)}  # noqa: C416 - rows
+def _count(conn: Connection, condition: ColumnElement[bool]) -> int:
+    return conn.execute(select(func.count()).select_from(deliveries).where(condition)).scalar_one()
 
 
 _OLDEST = select(_c.received).where(PENDING).order_by(_c.seq).limit(1)
-_WAITING_GROUPS = (
-    select(
-        _c.script,
-        _c.interactive,
-        func.count().label("pending"),
-        func.count().filter(_c.due > bindparam("now", type_=Instant)).label("retrying"),
-        func.min(_c.due, type_=Instant).label("first_due"),
-    )
-    .where(PENDING)
-    .group_by(_c.interactive, _c.script)
-)
-_COUNT_ENDED = select(_c.state, func.count()).where(_c.ended.is_not(None)).group_by(_c.state)
 
 
 def census(conn: Connection, *, now: datetime) -> Census:
@@ -157,6 +160,20 @@ def census(conn: Connection, *, now: datetime) -> Census:
     )
 
 
+_WAITING_GROUPS = (
+    select(
+        _c.script,
+        _c.interactive,
+        func.count().label("pending"),
+        func.count().filter(_c.due > bindparam("now", type_=Instant)).label("retrying"),
+        func.min(_c.due, type_=Instant).label("first_due"),
+    )
+    .where(PENDING)
+    .group_by(_c.interactive, _c.script)
+)
+_COUNT_ENDED = select(_c.state, func.count()).where(_c.ended.is_not(None)).group_by(_c.state)
+
+
 def _by_calls(conn: Connection, condition: ColumnElement[bool]) -> Mapping[Calls, int]:
     # By seq first, in the index of the state: an index on scripts would lead past all that ended.
     found: Select[tuple[str, bool]] = select(_c.script, _c.interactive).where(condition)
@@ -166,24 +183,14 @@ def _by_calls(conn: Connection, condition: ColumnElement[bool]) -> Mapping[Calls
     return {(script, interactive): count for script, interactive, count in conn.execute(grouped)}
 
 
-_SIZES = {
-    "sqlite": "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
-    "postgresql": "SELECT pg_database_size(current_database())",
-}
+def waiting(conn: Connection) -> dict[str, int]:
+    """Script → its pending deliveries, without interactive ones."""
+    return {script: count for script, count in conn.execute(_WAITING)}  # noqa: C416 - rows
 
 
-def size(conn: Connection) -> int:
-    """Bytes of the database, with what is unused in it; a log that is not in it yet aside."""
-    found: int = conn.execute(text(_SIZES[conn.dialect.name])).scalar_one()
-    return found
-
-
-def _count(conn: Connection, condition: ColumnElement[bool]) -> int:
-    return conn.execute(select(func.count()).select_from(deliveries).where(condition)).scalar_one()
-
-
-# Statements behind the console's summaries: each reads a few rows, however many there are.
-_ENDED = sorted(ENDED)
+_WAITING = (
+    select(_c.script, func.count()).where(PENDING, _c.interactive == false()).group_by(_c.script)
+)
 
 
 def ends(
@@ -199,11 +206,14 @@ def ends(
     # Within, so that the grouping does not repeat parameters, which PostgreSQL takes for others.
     found = (
         select(number.label("step"), _c.state)
-        .where(in_state(*_ENDED), _c.ended >= since, _c.ended < until)
+        .where(in_state(*_ENDS), _c.ended >= since, _c.ended < until)
         .subquery()
     )
     query = select(found.c.step, found.c.state, func.count()).group_by(found.c.step, found.c.state)
     return {(int(step), state): count for step, state, count in conn.execute(query)}
+
+
+_ENDS = sorted(ENDED)
 
 
 def recent(conn: Connection, scripts: Collection[str], *, most: int) -> dict[str, list[Delivery]]:
@@ -217,14 +227,14 @@ def recent(conn: Connection, scripts: Collection[str], *, most: int) -> dict[str
     }
 
 
-def pulse(conn: Connection) -> Hashable:
+def change_token(conn: Connection) -> Hashable:
     """Something that is another one when deliveries have come, begun to run, or ended."""
     newest = select(_c.seq).order_by(_c.seq.desc()).limit(1)
     oldest = select(_c.seq).where(PENDING).order_by(_c.seq).limit(1)
     running = select(_c.seq, _c.attempts_made, _c.stop_asked).where(RUNNING).order_by(_c.seq)
     last = [
         select(_c.ended).where(in_state(state), _c.ended.is_not(None)).order_by(_c.ended.desc())
-        for state in _ENDED
+        for state in _ENDS
     ]
     return (
         conn.execute(newest).scalar(),
@@ -234,20 +244,13 @@ def pulse(conn: Connection) -> Hashable:
     )
 
 
-def place(conn: Connection, at: datetime) -> int:
-    """The `seq` of the first delivery received at `at` or later, else one past the last.
+def size(conn: Connection) -> int:
+    """Bytes of the database, with what is unused in it; a log that is not in it yet aside."""
+    found: int = conn.execute(text(_SIZES[conn.dialect.name])).scalar_one()
+    return found
 
-    Found by halving, because arrival order is the order of `received` as long as no clock is set
-    back; where one was, it is a place nearby.
-    """
-    low, high = 1, (conn.execute(select(func.max(_c.seq))).scalar() or 0) + 1
-    while low < high:
-        middle = (low + high) // 2
-        found = conn.execute(
-            select(_c.seq, _c.received).where(_c.seq >= middle).order_by(_c.seq).limit(1)
-        ).first()
-        if found is None or found.received >= at:
-            high = middle
-        else:
-            low = found.seq + 1
-    return low
+
+_SIZES = {
+    "sqlite": "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+    "postgresql": "SELECT pg_database_size(current_database())",
+}

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,47 +21,77 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mediator.errors import SettingsError, StoreUnavailable
-from mediator.storage.schema import upgrade
+from mediator.metrics import Metrics
+from mediator.storage.schema import HISTORY, SchemaHistory
+from mediator.storage.store import READERS, SqlStore, cause, unavailable
 
 _log = structlog.get_logger()
 T = TypeVar("T")
 
+APPLICATION_ID = int.from_bytes(b"medi", "big")
+"""In the file's header (https://www.sqlite.org/pragma.html#pragma_application_id)."""
 LOCK_WAIT = 2.0
 """Seconds a statement waits for another process that has locked the file."""
 LONGEST_LOG = 64 * 2**20
 """Bytes of the write-ahead log above which the writer waits for readers, to begin it anew."""
-_READERS = 4
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000")
-_FIRST = ("auto_vacuum=INCREMENTAL",)
-"""Possible only before anything is in the file: then what is removed can be given back."""
+STEP = 256
+"""Pages given back in one transaction: 1 MiB in a file of the usual 4 KiB pages."""
+
+
+class SqliteStore(SqlStore):
+    """Implements `DeliveryStore` on one file that this process holds alone."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        metrics: Metrics | None = None,
+        lock_wait: float = LOCK_WAIT,
+        longest_log: int = LONGEST_LOG,
+    ) -> None:
+        database = SqliteDatabase(path, lock_wait=lock_wait, longest_log=longest_log)
+        super().__init__(database, metrics=metrics)
 
 
 class SqliteDatabase:
     """One database file, held by this process alone."""
 
-    def __init__(self, path: Path) -> None:
+    alone = True
+    patience = None  # a local file answers, or fails by itself
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lock_wait: float = LOCK_WAIT,
+        longest_log: int = LONGEST_LOG,
+        history: SchemaHistory = HISTORY,
+    ) -> None:
+        """`lock_wait` in seconds, `longest_log` in bytes."""
         self.path = path.resolve()  # two names of one file have one lock
+        self._history = history
         self._lock: int | None = None
-        self._place: Place | None = None
-        self._writer = _engine(self.path, begin="BEGIN IMMEDIATE", pool_size=1)
-        self._reader = _engine(self.path, begin="BEGIN", pool_size=_READERS, reads_only=True)
-        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
-        self._log_bound = LONGEST_LOG
+        self._identity: FileIdentity | None = None
+        self._writer = _engine(self.path, begin="BEGIN IMMEDIATE", pool_size=1, wait=lock_wait)
+        self._reader = _engine(
+            self.path, begin="BEGIN", pool_size=READERS, wait=lock_wait, reads_only=True
+        )
+        self._longest_log = self._log_bound = longest_log
 
     def open(self) -> None:
         """Create, lock and upgrade the file. Raises `SettingsError` when that cannot be."""
         try:
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._lock = lock(self.path)
+            self._lock = _lock(self.path)
             with self._writer.begin() as connection:
                 _check_mode(connection, self.path)
-                take(connection, self.path)
-                upgrade(connection)
-            self._place = Place(self.path)
+                _claim_file(connection, self.path)
+                self._history.upgrade(connection)
+            self._identity = FileIdentity(self.path)
         except (OSError, DBAPIError) as error:
             self.close()
             raise SettingsError(
-                f"store.url: cannot open {self.path}: {_cause(error)}; it must be a file of the"
+                f"store.url: cannot open {self.path}: {cause(error)}; it must be a file of the"
                 " mediator, in a directory where the user it runs as may write"
             ) from error
         except BaseException:
@@ -72,49 +100,34 @@ class SqliteDatabase:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._threads.shutdown()
         self._writer.dispose()
         self._reader.dispose()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def transaction(self, work: Callable[[Connection], None]) -> None:
+    def write(self, work: Callable[[Connection], object]) -> None:
         """Run `work` in one transaction and commit it. Raises `StoreUnavailable`."""
-        assert self._place is not None, "used before it was opened"  # noqa: S101
+        assert self._identity is not None, "used before it was opened"  # noqa: S101
         try:
             with self._writer.connect() as connection:
                 with connection.begin():
                     work(connection)
-                    log_size = self._place.check()  # a commit to a deleted file would succeed
+                    log_size = self._identity.check()  # a commit to a deleted file would succeed
                 self._bound_log(connection, log_size)
         except (DBAPIError, PoolTimeout) as error:
             # A connection that met a full disk or a lost file is not trusted again.
             self._writer.dispose()
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
+    def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a consistent snapshot, beside the writer. Raises `StoreUnavailable`."""
-        try:
-            reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, work)
-        except RuntimeError as error:  # the threads are gone
-            raise StoreUnavailable("the store is closed; the mediator is not running") from error
-        return await reading
-
-    def _read(self, work: Callable[[Connection], T]) -> T:
         try:
             with self._reader.begin() as connection:
                 return work(connection)
         except (DBAPIError, PoolTimeout) as error:
             self._reader.dispose()
-            raise _unavailable(error) from error
-
-    def free(self) -> int:
-        """Bytes free on its disk. Raises `StoreUnavailable`."""
-        try:
-            return shutil.disk_usage(self.path.parent).free
-        except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def _bound_log(self, connection: Connection, size: int) -> None:
         """Begin the log anew; by itself SQLite does so only when no reader happens to need it.
@@ -123,24 +136,69 @@ class SqliteDatabase:
         """
         if size < self._log_bound:
             return
-        raw = connection.connection.driver_connection
-        assert raw is not None  # noqa: S101 - it has just written
+        raw = _raw(connection)
         try:
             busy, *_ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except raw.Error as error:  # what was written is safe all the same
             busy = True
             _log.warning("write-ahead log not emptied", reason=str(error))
-        self._log_bound = size * 2 if busy else LONGEST_LOG  # a reader that stays is not met often
+        # A reader that stays is not met often.
+        self._log_bound = size * 2 if busy else self._longest_log
+
+    def vacuum_step(self, connection: Connection) -> bool:
+        """Shorten the file by `STEP` pages if many are free; whether there is more to give back.
+
+        A file that was made without `auto_vacuum` cannot be shortened; its free pages are used
+        again (https://www.sqlite.org/pragma.html#pragma_auto_vacuum).
+        """
+        if _pragma(connection, "auto_vacuum") != _INCREMENTAL:
+            return False
+        before = _pragma(connection, "freelist_count")
+        if before * _SPARE <= _pragma(connection, "page_count"):
+            return False
+        # A page for each row that is read.
+        _raw(connection).execute(f"PRAGMA incremental_vacuum({STEP})").fetchall()
+        return _pragma(connection, "freelist_count") < before
+
+    def free(self) -> int:
+        """Bytes free on its disk. Raises `StoreUnavailable`."""
+        try:
+            return shutil.disk_usage(self.path.parent).free
+        except OSError as error:
+            raise unavailable(error) from error
 
 
-def _engine(path: Path, *, begin: str, pool_size: int, reads_only: bool = False) -> Engine:
+_SPARE = 10
+"""One page in so many stays free for what comes."""
+_INCREMENTAL = 2
+
+
+def _pragma(connection: Connection, name: str) -> int:
+    return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+
+def _raw(connection: Connection) -> Any:
+    """The driver's connection: these pragmas are read to their end, or work outside of begin."""
+    raw = connection.connection.driver_connection
+    assert raw is not None  # noqa: S101 - it has just been used
+    return raw
+
+
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000")
+_FIRST = ("auto_vacuum=INCREMENTAL",)
+"""Possible only before anything is in the file: then what is removed can be given back."""
+
+
+def _engine(
+    path: Path, *, begin: str, pool_size: int, wait: float, reads_only: bool = False
+) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         hide_parameters=True,  # an error that is logged must not hold a ticket
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
-        connect_args={"check_same_thread": False, "timeout": LOCK_WAIT},
+        connect_args={"check_same_thread": False, "timeout": wait},
     )
 
     @event.listens_for(engine, "connect")
@@ -158,30 +216,10 @@ def _engine(path: Path, *, begin: str, pool_size: int, reads_only: bool = False)
     return engine
 
 
-def _check_mode(connection: Connection, path: Path) -> None:
-    mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-    if mode != "wal":
-        raise SettingsError(
-            f"store.url: the file system of {path} cannot keep a write-ahead log, as network file"
-            " systems cannot; use a local disk or a block volume"
-        )
+# The file: held by one mediator, written by a mediator, and still in its place.
 
 
-def _cause(error: Exception) -> object:
-    return getattr(error, "orig", None) or error
-
-
-def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"the store cannot be used now: {_cause(error)}; nothing was stored")
-
-
-# The SQLite file itself: held by one mediator, written by a mediator, and still in its place.
-
-APPLICATION_ID = int.from_bytes(b"medi", "big")
-"""In the file's header (https://www.sqlite.org/pragma.html#pragma_application_id)."""
-
-
-def lock(path: Path) -> int:
+def _lock(path: Path) -> int:
     """Hold `PATH.lock` as long as this process lives; the kernel lets go when it dies."""
     descriptor = os.open(
         path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -199,7 +237,16 @@ def lock(path: Path) -> int:
     return descriptor
 
 
-def take(connection: Connection, path: Path) -> None:
+def _check_mode(connection: Connection, path: Path) -> None:
+    mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    if mode != "wal":
+        raise SettingsError(
+            f"store.url: the file system of {path} cannot keep a write-ahead log, as network file"
+            " systems cannot; use a local disk or a block volume"
+        )
+
+
+def _claim_file(connection: Connection, path: Path) -> None:
     """Mark an empty file as a store. Raises `SettingsError` when it holds something else."""
     mark = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
     if mark == APPLICATION_ID:
@@ -212,53 +259,7 @@ def take(connection: Connection, path: Path) -> None:
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-@contextmanager
-def looking(path: Path) -> Iterator[Connection | None]:
-    """A connection that changes nothing, also while a mediator works; None: there is no file."""
-    if not path.exists():
-        yield None
-        return
-    engine = create_engine(
-        f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true", poolclass=NullPool
-    )
-    try:
-        with engine.connect() as connection:
-            yield connection
-    except DBAPIError as error:
-        raise SettingsError(f"store.url: cannot open {path}: {error.orig}") from error
-    finally:
-        engine.dispose()
-
-
-STEP = 256
-"""Pages given back in one transaction: 1 MiB in a file of the usual 4 KiB pages."""
-_SPARE = 10
-"""One page in so many stays free for what comes."""
-_INCREMENTAL = 2
-
-
-def give_back(connection: Connection) -> bool:
-    """Shorten the file by `STEP` pages if many are free; whether there is more to give back.
-
-    A file that was made without `auto_vacuum` cannot be shortened; its free pages are used again
-    (https://www.sqlite.org/pragma.html#pragma_auto_vacuum).
-    """
-    if _pragma(connection, "auto_vacuum") != _INCREMENTAL:
-        return False
-    if _pragma(connection, "freelist_count") * _SPARE <= _pragma(connection, "page_count"):
-        return False
-    raw = connection.connection.driver_connection
-    assert raw is not None  # noqa: S101 - it has just been asked
-    before = _pragma(connection, "freelist_count")
-    raw.execute(f"PRAGMA incremental_vacuum({STEP})").fetchall()  # a page for each row that is read
-    return _pragma(connection, "freelist_count") < before
-
-
-def _pragma(connection: Connection, name: str) -> int:
-    return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
-
-
-class Place:
+class FileIdentity:
     """Notices when the file is no longer where it was opened.
 
     SQLite would go on writing to a deleted file, and every commit would succeed
@@ -287,3 +288,21 @@ class Place:
 def _identity(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[Connection | None]:
+    """A connection that changes nothing, also while a mediator works; None: there is no file."""
+    if not path.exists():
+        yield None
+        return
+    engine = create_engine(
+        f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true", poolclass=NullPool
+    )
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise SettingsError(f"store.url: cannot open {path}: {error.orig}") from error
+    finally:
+        engine.dispose()

@@ -79,7 +79,7 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
-class Sentence(TypeDecorator[str]):
+class SafeText(TypeDecorator[str]):
     """Text for a person. What a database cannot keep (a NUL, half a character) is spelled out.
 
     A path of a script may hold such bytes, and no attempt may go unrecorded for it.
@@ -117,7 +117,7 @@ class Json(TypeDecorator[Any]):
         return json.loads(value)
 
 
-class Word(TypeDecorator[StrEnum]):
+class EnumText(TypeDecorator[StrEnum]):
     """A word from a closed set, kept as text so that a person can read the table."""
 
     impl = String
@@ -161,7 +161,7 @@ deliveries = Table(
     Column("ticket_id", Text),
     Column("ticket", Json, nullable=False),
     Column("interactive", Boolean, nullable=False),
-    Column("state", Word(State), nullable=False),
+    Column("state", EnumText(State), nullable=False),
     Column("received", Instant, nullable=False),
     Column("due", Instant),
     Column("ended", Instant),
@@ -173,7 +173,7 @@ deliveries = Table(
     Column("attempts_made", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("losses", Integer, nullable=False),
-    Column("last_error", Sentence, nullable=False),
+    Column("last_error", SafeText, nullable=False),
     Column("owner", Text),
     Column("lease", Instant),
     Column("stop_asked", Boolean, nullable=False),
@@ -232,10 +232,10 @@ attempts = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("started", Instant, nullable=False),
     Column("ended", Instant),
-    Column("outcome", Word(Outcome)),
+    Column("outcome", EnumText(Outcome)),
     Column("exit_code", Integer),
     Column("signal", Integer),
-    Column("reason", Sentence, nullable=False),
+    Column("reason", SafeText, nullable=False),
     Column("script_sha256", Text, nullable=False, server_default=""),
     Column("stdout_head", LargeBinary, nullable=False),
     Column("stdout_tail", LargeBinary, nullable=False),
@@ -256,7 +256,7 @@ def in_state(*states: State, of: FromClause = deliveries) -> ColumnElement[bool]
     return column == words[0] if len(words) == 1 else column.in_(words)
 
 
-def one_before(head: FromClause) -> ColumnElement[bool]:
+def blocked_by_earlier(head: FromClause) -> ColumnElement[bool]:
     """Another delivery of the same script and ticket arrived earlier and is unfinished, or runs.
 
     One that arrived later can run: when an operator has an ended delivery made again.
@@ -391,7 +391,7 @@ def new_row(new: NewDelivery, content: bytes) -> dict[str, Any]:
     }
 
 
-def one(conn: Connection, delivery_id: str, *, to_change: bool = False) -> RowMapping:
+def row_of(conn: Connection, delivery_id: str, *, to_change: bool = False) -> RowMapping:
     """The row of a delivery, all columns; `to_change`: nobody else changes it meanwhile.
 
     Raises `NotFound`.

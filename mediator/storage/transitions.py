@@ -1,4 +1,4 @@
-"""Statements that keep what a dispatcher holds, take back what was lost, end what came too late."""
+"""Statements that change a delivery: leases, ends of attempts, losses, and what operators wish."""
 
 from __future__ import annotations
 
@@ -17,27 +17,21 @@ from sqlalchemy import (
 
 from mediator.errors import Conflict
 from mediator.model.delivery import Claim, Delivery, Fate, Outcome, State
+from mediator.storage.claim import claims_of
 from mediator.storage.interface import Finish, Held
 from mediator.storage.queries import find
 from mediator.storage.tables import (
-    DELIVERY,
     PENDING,
     RUNNING,
     attempts,
     deliveries,
-    one,
     output_values,
-    tickets,
-    to_delivery,
+    row_of,
 )
 
+_c = deliveries.c
 MOST_LOSSES = 10
 """How often the mediator may die while running a delivery before the delivery is given up."""
-
-_c = deliveries.c
-_HELD = and_(RUNNING, _c.owner == bindparam("by"), _c.id.in_(bindparam("ids", expanding=True)))
-_STILL_HELD = select(_c.id, _c.stop_asked).where(_HELD).with_for_update()
-_RENEW = update(deliveries).where(_HELD).values(lease=bindparam("until"))
 
 
 def renew(
@@ -53,170 +47,9 @@ def renew(
     return frozenset(id_ for id_ in running if held.get(id_, True))
 
 
-_FATE = (_c.id, _c.ticket_id, _c.script, _c.event, _c.interactive, _c.budget_start)
-"""The columns that tell whose fate it is."""
-
-
-def _fate(row: RowMapping, state: State, reason: str) -> Fate:
-    return Fate(**{column.name: row[column.name] for column in _FATE}, state=state, reason=reason)
-
-
-_RUNNING = select(_c.id, _c.attempts_made, _c.owner, _c.lease, _c.script).where(RUNNING)
-_SEEN = (
-    select(
-        *_FATE,
-        _c.seq,
-        _c.attempts_made,
-        _c.owner,
-        _c.lease,
-        _c.losses,
-        _c.stop_asked,
-        _c.last_error,
-    )
-    .where(RUNNING, _c.id.in_(bindparam("ids", expanding=True)))
-    .with_for_update(skip_locked=True)
-)
-
-
-def held(conn: Connection) -> list[Held]:
-    """All attempts that run."""
-    return [_held(row) for row in conn.execute(_RUNNING).mappings()]
-
-
-def _held(row: RowMapping) -> Held:
-    return Held(
-        delivery_id=row["id"],
-        number=row["attempts_made"],
-        owner=row["owner"],
-        lease=row["lease"],
-        script=row["script"],
-    )
-
-
-def recover(conn: Connection, lost: Collection[Held], *, now: datetime) -> list[Fate]:
-    """Put back what is still as it was seen; what somebody changes at this moment is not lost."""
-    seen = set(lost)
-    found = conn.execute(_SEEN, {"ids": [item.delivery_id for item in lost]}).mappings()
-    rows = [row for row in found if _held(row) in seen]
-    return [_put_back(conn, row, now) for row in rows]
-
-
-_ADOPT = (
-    update(deliveries)
-    .where(_c.seq.in_(bindparam("seqs", expanding=True)))
-    .values(owner=bindparam("by"), lease=bindparam("until"))
-)
-_ADOPTED = (
-    select(*DELIVERY, tickets.c.body)
-    .join(tickets, tickets.c.delivery == _c.seq)
-    .where(_c.seq.in_(bindparam("seqs", expanding=True)))
-)
-
-
-def adopt(conn: Connection, lost: Collection[Held], *, owner: str, lease: datetime) -> list[Claim]:
-    """Take over what is still as it was seen: the same attempt, which runs without its mediator."""
-    seen = set(lost)
-    found = conn.execute(_SEEN, {"ids": [item.delivery_id for item in lost]}).mappings()
-    seqs = [row["seq"] for row in found if _held(row) in seen]
-    if not seqs:
-        return []
-    conn.execute(_ADOPT, {"seqs": seqs, "by": owner, "until": lease})
-    rows = conn.execute(_ADOPTED, {"seqs": seqs}).mappings()
-    return [Claim(delivery=to_delivery(row), body=row["body"], owner=owner) for row in rows]
-
-
-_LOST = "the mediator stopped while this attempt ran; how it ended is unknown"
-
-
-def _put_back(conn: Connection, row: RowMapping, now: datetime) -> Fate:
-    losses = row["losses"] + 1
-    state, error = _after_loss(row, losses)
-    conn.execute(
-        update(attempts)
-        .where(attempts.c.delivery == row["seq"], attempts.c.number == row["attempts_made"])
-        .values(ended=now, outcome=Outcome.LOST, reason=_LOST)
-    )
-    conn.execute(
-        update(deliveries)
-        .where(_c.seq == row["seq"])
-        .values(
-            state=state,
-            losses=losses,
-            due=None if state.ended else now,
-            ended=now if state.ended else None,
-            owner=None,
-            lease=None,
-            stop_asked=False,
-            last_error=error,
-        )
-    )
-    return _fate(row, state, error)
-
-
-def _after_loss(row: RowMapping, losses: int) -> tuple[State, str]:
-    """What becomes of a delivery whose attempt was lost, and why."""
-    if row["stop_asked"]:
-        return State.CANCELLED, row["last_error"]
-    if losses >= MOST_LOSSES:
-        return State.DEAD, f"the mediator stopped {losses} times while running this"
-    return State.PENDING, _LOST
-
-
-_TOO_LATE = "no slot was free before the caller's deadline"
-_LATE = (
-    select(*_FATE)
-    .where(PENDING, _c.interactive == bindparam("kind"), _c.expires <= bindparam("now"))
-    .with_for_update(skip_locked=True)
-)
-_GIVE_UP = (
-    update(deliveries)
-    .where(_c.id.in_(bindparam("ids", expanding=True)))
-    .values(
-        state=State.CANCELLED,
-        due=None,
-        ended=bindparam("now"),
-        last_error=_TOO_LATE,
-    )
-)
-
-
-def expire(conn: Connection, *, now: datetime) -> list[Fate]:
-    """Cancel interactive deliveries that have not started while their caller waited."""
-    rows = conn.execute(_LATE, {"now": now, "kind": True}).mappings()
-    late = [_fate(row, State.CANCELLED, _TOO_LATE) for row in rows]
-    if late:
-        conn.execute(_GIVE_UP, {"ids": [fate.id for fate in late], "now": now})
-    return late
-
-
-# Statements that close attempts, many at a time.
-_OUTPUTS = [name for name in attempts.c.keys() if name.startswith(("stdout", "stderr"))]  # noqa: SIM118 - a ColumnCollection iterates over columns, not names
-_CLOSED = ("ended", "outcome", "exit_code", "signal", "reason", "script_sha256", *_OUTPUTS)
-
-_LOCKED = (
-    select(_c.id, _c.seq, _c.owner, _c.attempts_made, _c.stop_asked, _c.last_error)
-    .where(RUNNING, _c.id.in_(bindparam("ids", expanding=True)))
-    .with_for_update()
-)
-_CLOSE = (
-    update(attempts)
-    .where(attempts.c.delivery == bindparam("of"), attempts.c.number == bindparam("which"))
-    .values({name: bindparam(f"new_{name}") for name in _CLOSED})
-)
-_APPLY = (
-    update(deliveries)
-    .where(_c.seq == bindparam("of"))
-    .values(
-        state=bindparam("new_state"),
-        due=bindparam("new_due"),
-        ended=bindparam("new_ended"),
-        failures=_c.failures + bindparam("charge"),
-        last_error=bindparam("new_error"),
-        owner=None,
-        lease=None,
-        stop_asked=False,
-    )
-)
+_HELD = and_(RUNNING, _c.owner == bindparam("by"), _c.id.in_(bindparam("ids", expanding=True)))
+_STILL_HELD = select(_c.id, _c.stop_asked).where(_HELD).with_for_update()
+_RENEW = update(deliveries).where(_HELD).values(lease=bindparam("until"))
 
 
 def finish(conn: Connection, batch: Sequence[Finish]) -> list[State | None]:
@@ -245,6 +78,13 @@ def finish(conn: Connection, batch: Sequence[Finish]) -> list[State | None]:
     return states
 
 
+_LOCKED = (
+    select(_c.id, _c.seq, _c.owner, _c.attempts_made, _c.stop_asked, _c.last_error)
+    .where(RUNNING, _c.id.in_(bindparam("ids", expanding=True)))
+    .with_for_update()
+)
+
+
 def _closed(row: RowMapping, item: Finish) -> dict[str, Any]:
     ended = item.ended
     values = {
@@ -258,6 +98,15 @@ def _closed(row: RowMapping, item: Finish) -> dict[str, Any]:
         **output_values("stderr", ended.stderr),
     }
     return {"of": row["seq"], "which": item.number, **{f"new_{k}": v for k, v in values.items()}}
+
+
+_OUTPUTS = [name for name in attempts.c.keys() if name.startswith(("stdout", "stderr"))]  # noqa: SIM118 - a ColumnCollection iterates over columns, not names
+_CLOSED = ("ended", "outcome", "exit_code", "signal", "reason", "script_sha256", *_OUTPUTS)
+_CLOSE = (
+    update(attempts)
+    .where(attempts.c.delivery == bindparam("of"), attempts.c.number == bindparam("which"))
+    .values({name: bindparam(f"new_{name}") for name in _CLOSED})
+)
 
 
 def _applied(row: RowMapping, item: Finish) -> dict[str, Any]:
@@ -276,12 +125,157 @@ def _applied(row: RowMapping, item: Finish) -> dict[str, Any]:
     }
 
 
-# Statements behind what operators do.
+_APPLY = (
+    update(deliveries)
+    .where(_c.seq == bindparam("of"))
+    .values(
+        state=bindparam("new_state"),
+        due=bindparam("new_due"),
+        ended=bindparam("new_ended"),
+        failures=_c.failures + bindparam("charge"),
+        last_error=bindparam("new_error"),
+        owner=None,
+        lease=None,
+        stop_asked=False,
+    )
+)
+
+
+def held(conn: Connection) -> list[Held]:
+    """All attempts that run."""
+    return [_held(row) for row in conn.execute(_RUNNING).mappings()]
+
+
+_RUNNING = select(_c.id, _c.attempts_made, _c.owner, _c.lease, _c.script).where(RUNNING)
+
+
+def _held(row: RowMapping) -> Held:
+    return Held(
+        delivery_id=row["id"],
+        number=row["attempts_made"],
+        owner=row["owner"],
+        lease=row["lease"],
+        script=row["script"],
+    )
+
+
+def recover(conn: Connection, lost: Collection[Held], *, now: datetime) -> list[Fate]:
+    """Put back what is still as it was seen."""
+    return [_put_back(conn, row, now) for row in _still(conn, lost)]
+
+
+def _put_back(conn: Connection, row: RowMapping, now: datetime) -> Fate:
+    losses = row["losses"] + 1
+    state, error = _after_loss(row, losses)
+    conn.execute(
+        update(attempts)
+        .where(attempts.c.delivery == row["seq"], attempts.c.number == row["attempts_made"])
+        .values(ended=now, outcome=Outcome.LOST, reason=_LOST)
+    )
+    conn.execute(
+        update(deliveries)
+        .where(_c.seq == row["seq"])
+        .values(
+            state=state,
+            losses=losses,
+            due=None if state.ended else now,
+            ended=now if state.ended else None,
+            owner=None,
+            lease=None,
+            stop_asked=False,
+            last_error=error,
+        )
+    )
+    return _fate(row, state, error)
+
+
+_LOST = "the mediator stopped while this attempt ran; how it ended is unknown"
+
+
+def _after_loss(row: RowMapping, losses: int) -> tuple[State, str]:
+    """What becomes of a delivery whose attempt was lost, and why."""
+    if row["stop_asked"]:
+        return State.CANCELLED, row["last_error"]
+    if losses >= MOST_LOSSES:
+        return State.DEAD, f"the mediator stopped {losses} times while running this"
+    return State.PENDING, _LOST
+
+
+def _still(conn: Connection, lost: Collection[Held]) -> list[RowMapping]:
+    """What is still as it was seen; what somebody changes at this moment is not lost."""
+    seen = set(lost)
+    found = conn.execute(_SEEN, {"ids": [item.delivery_id for item in lost]}).mappings()
+    return [row for row in found if _held(row) in seen]
+
+
+_FATE = (_c.id, _c.ticket_id, _c.script, _c.event, _c.interactive, _c.budget_start)
+"""The columns that tell whose fate it is."""
+_SEEN = (
+    select(
+        *_FATE,
+        _c.seq,
+        _c.attempts_made,
+        _c.owner,
+        _c.lease,
+        _c.losses,
+        _c.stop_asked,
+        _c.last_error,
+    )
+    .where(RUNNING, _c.id.in_(bindparam("ids", expanding=True)))
+    .with_for_update(skip_locked=True)
+)
+
+
+def _fate(row: RowMapping, state: State, reason: str) -> Fate:
+    return Fate(**{column.name: row[column.name] for column in _FATE}, state=state, reason=reason)
+
+
+def adopt(conn: Connection, lost: Collection[Held], *, owner: str, lease: datetime) -> list[Claim]:
+    """Take over what is still as it was seen: the same attempt, which runs without its mediator."""
+    seqs = [row["seq"] for row in _still(conn, lost)]
+    if not seqs:
+        return []
+    conn.execute(_ADOPT, {"seqs": seqs, "by": owner, "until": lease})
+    return claims_of(conn, seqs, owner)
+
+
+_ADOPT = (
+    update(deliveries)
+    .where(_c.seq.in_(bindparam("seqs", expanding=True)))
+    .values(owner=bindparam("by"), lease=bindparam("until"))
+)
+
+
+def expire(conn: Connection, *, now: datetime) -> list[Fate]:
+    """Cancel interactive deliveries that have not started while their caller waited."""
+    rows = conn.execute(_LATE, {"now": now, "kind": True}).mappings()
+    late = [_fate(row, State.CANCELLED, _TOO_LATE) for row in rows]
+    if late:
+        conn.execute(_GIVE_UP, {"ids": [fate.id for fate in late], "now": now})
+    return late
+
+
+_TOO_LATE = "no slot was free before the caller's deadline"
+_LATE = (
+    select(*_FATE)
+    .where(PENDING, _c.interactive == bindparam("kind"), _c.expires <= bindparam("now"))
+    .with_for_update(skip_locked=True)
+)
+_GIVE_UP = (
+    update(deliveries)
+    .where(_c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=State.CANCELLED,
+        due=None,
+        ended=bindparam("now"),
+        last_error=_TOO_LATE,
+    )
+)
 
 
 def retry(conn: Connection, delivery_id: str, *, now: datetime) -> Delivery:
     """Make a delivery due now, with a fresh budget."""
-    row = one(conn, delivery_id, to_change=True)
+    row = row_of(conn, delivery_id, to_change=True)
     if row["state"] is State.RUNNING:
         raise Conflict(f"delivery {delivery_id} is running; wait for its end or cancel it first")
     conn.execute(
@@ -303,7 +297,7 @@ def retry(conn: Connection, delivery_id: str, *, now: datetime) -> Delivery:
 
 def cancel(conn: Connection, delivery_id: str, *, now: datetime, reason: str) -> Delivery:
     """End a pending delivery; mark a running one to be stopped. Both remember `reason`."""
-    row = one(conn, delivery_id, to_change=True)
+    row = row_of(conn, delivery_id, to_change=True)
     state: State = row["state"]
     if state.ended:
         raise Conflict(f"delivery {delivery_id} has already ended ({state}); nothing to cancel")

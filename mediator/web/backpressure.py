@@ -1,4 +1,4 @@
-"""Whether there is room for what is handed over: deliveries that wait, and space on the disk.
+"""Back-pressure: whether there is room for what is handed over, of deliveries and on the disk.
 
 Nothing is counted per request. What waits is counted in the store now and then, and what was let
 in since is added. Before anything is refused it is counted anew; where that takes long, only so
@@ -10,17 +10,16 @@ What a person waits for is not bounded by number: it ends with the patience of w
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from datetime import timedelta
 
 from mediator.clock import Clock
 from mediator.errors import Crowded, Full
 from mediator.model.delivery import NewDelivery
 from mediator.settings.schema import Store
 from mediator.storage.interface import DeliveryStore
+from mediator.web.ttl_cache import TtlCache
 
 _OLD = timedelta(seconds=5)
 """A count is not believed for longer, even if there is room by it."""
@@ -32,13 +31,13 @@ _GLANCE = timedelta(seconds=1)
 """How often the disk is looked at, at most."""
 
 
-class Bounds:
+class Backpressure:
     """Lets in what there is room for."""
 
     def __init__(self, store: DeliveryStore, settings: Store, clock: Clock) -> None:
         self._settings = settings
-        self._waiting = Remembered(_counter(store), clock)
-        self._free = Remembered(store.free, clock)
+        self._waiting = TtlCache(_counter(store), clock)
+        self._free = TtlCache(store.free, clock)
 
     async def admit(self, news: Sequence[NewDelivery]) -> None:
         """Take room for all of them. Raises `Full` or `Crowded`, and then takes none."""
@@ -94,43 +93,3 @@ def _counter(store: DeliveryStore) -> Callable[[], Awaitable[Counter[str]]]:
         return Counter(await store.waiting())
 
     return count
-
-
-# What was seen at the last look, for those who need not have it fresh.
-
-T = TypeVar("T")
-
-
-class Remembered(Generic[T]):
-    """What was seen at the last look; many who want to look at once look once."""
-
-    def __init__(self, look: Callable[[], Awaitable[T]], clock: Clock) -> None:
-        self._look = look
-        self._clock = clock
-        self._looking = asyncio.Lock()
-        self._seen: list[T] = []
-        self._begun = 0
-        self._at: datetime | None = None
-        self.took = timedelta(0)
-        """how long the last look took"""
-
-    async def get(self, age: timedelta) -> T:
-        """What was seen less than `age` ago, or is seen now. Raises what looking raises."""
-        if self._older(age):
-            begun = self._begun
-            async with self._looking:
-                # A look that began since serves all who asked before.
-                if self._at is None or (self._begun == begun and self._older(age)):
-                    await self._see()
-        return self._seen[0]
-
-    def _older(self, age: timedelta) -> bool:
-        # A clock that was set back must not make it young for ever.
-        return self._at is None or not timedelta(0) <= self._clock.now() - self._at < age
-
-    async def _see(self) -> None:
-        self._begun += 1
-        self._at, began = None, self._clock.now()
-        self._seen = [await self._look()]
-        self._at = self._clock.now()
-        self.took = self._at - began

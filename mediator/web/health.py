@@ -1,4 +1,4 @@
-"""Health, for probes. It needs no token."""
+"""Health for probes, and the page of metrics that Prometheus scrapes. Neither needs a token."""
 
 from __future__ import annotations
 
@@ -9,21 +9,32 @@ from functools import cached_property
 from aiohttp import web
 
 from mediator.errors import StoreUnavailable
-from mediator.metrics.system import Shown
+from mediator.metrics.system import ShownScript
 from mediator.model.delivery import Census
-from mediator.web.backpressure import Remembered
+from mediator.web.openapi import Operation
 from mediator.web.services import SERVICES, Check, Services
+from mediator.web.ttl_cache import TtlCache
 
 _PATIENCE = 5.0
 """Seconds one check may take before it counts as failed."""
+_FRESH = timedelta(milliseconds=500)
+"""Several who scrape at once have the store counted once."""
+_SHARE = 10
+"""Counting may take one part in so many of the time."""
 
 
+@Operation(name="livez", summary="Whether the process answers.", answers={200: "It does."})
 async def livez(request: web.Request) -> web.Response:
     """200 as long as the event loop answers."""
     del request
     return web.json_response({"status": "alive"})
 
 
+@Operation(
+    name="readyz",
+    summary="Whether work can be taken and done.",
+    answers={200: "It can.", 503: "It cannot; the document says why."},
+)
 async def readyz(request: web.Request) -> web.Response:
     """200 when work can be taken and done, else 503 with what is wrong."""
     services = request.app[SERVICES]
@@ -67,15 +78,18 @@ def _answer(wrong: dict[str, str], scripts: dict[str, str] | None = None) -> web
     return web.json_response(document, status=503 if wrong else 200)
 
 
-# GET /metrics: what Prometheus scrapes. It needs no token.
-
-_FRESH = timedelta(milliseconds=500)
-"""Several who scrape at once have the store counted once."""
-_SHARE = 10
-"""Counting may take one part in so many of the time."""
-
-Seen = tuple[Census, datetime]
-"""What the store counted, and when."""
+@Operation(
+    name="metrics",
+    summary="Metrics for Prometheus.",
+    answers={200: "Text in the Prometheus exposition format."},
+)
+async def metrics(request: web.Request) -> web.Response:
+    """The page."""
+    shown = request.app[SERVICES].metrics
+    await request.app[SCRAPE].look()
+    accept = ",".join(request.headers.getall("Accept", []))
+    page = await asyncio.to_thread(shown.page, accept)
+    return web.Response(body=page.body, headers={"Content-Type": page.content_type})
 
 
 class Scrape:
@@ -84,21 +98,10 @@ class Scrape:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    @cached_property
-    def _seen(self) -> Remembered[Seen]:
-        return Remembered(self._count, self._services.clock)
-
-    async def _count(self) -> Seen:
-        now = self._services.clock.now()
-        return await self._services.store.census(now=now), now
-
-    async def metrics(self, request: web.Request) -> web.Response:
-        """The page."""
+    async def look(self) -> None:
+        """Ask the parts, and show what they say."""
         await asyncio.gather(self._parts(), self._deliveries(), self._disk())
         self._scripts()
-        accept = ",".join(request.headers.getall("Accept", []))
-        page = await asyncio.to_thread(self._services.metrics.page, accept)
-        return web.Response(body=page.body, headers={"Content-Type": page.content_type})
 
     async def _parts(self) -> None:
         found = await look(self._services)
@@ -107,17 +110,26 @@ class Scrape:
 
     async def _deliveries(self) -> None:
         """Without the store the rest is still worth having."""
-        age = max(_FRESH, self._seen.took * _SHARE)
+        age = max(_FRESH, self._census.took * _SHARE)
         try:
-            census, at = await self._seen.get(age)
+            census, at = await self._census.get(age)
         except StoreUnavailable:
             return
         self._services.metrics.backlog.show(census, now=at)
 
+    @cached_property
+    def _census(self) -> TtlCache[tuple[Census, datetime]]:
+        return TtlCache(self._count, self._services.clock)
+
+    async def _count(self) -> tuple[Census, datetime]:
+        """What the store counted, and when."""
+        now = self._services.clock.now()
+        return await self._services.store.census(now=now), now
+
     async def _disk(self) -> None:
         size = free = None
         try:
-            free = await self._services.bounds.free()
+            free = await self._services.backpressure.free()
             size = await self._services.store.size()
         except StoreUnavailable:  # what is not known is shown as that
             pass
@@ -126,7 +138,10 @@ class Scrape:
     def _scripts(self) -> None:
         scripts = self._services.scripts.catalog.scripts
         shown = {
-            name: Shown(ready=script.ready, timeout=script.policy.timeout.total_seconds())
+            name: ShownScript(ready=script.ready, timeout=script.policy.timeout.total_seconds())
             for name, script in scripts.items()
         }
         self._services.metrics.catalog.show(shown)
+
+
+SCRAPE = web.AppKey("scrape", Scrape)

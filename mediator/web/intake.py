@@ -1,15 +1,13 @@
-"""POST /v1/scripts/{script}/deliveries: a ticket is handed over.
+"""A hand-over on its way from its request into the store, for one script or by the routes.
 
 Nothing is answered with success before the store has committed it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import structlog
 import uuid_utils
@@ -20,51 +18,82 @@ from mediator.catalog.script import Script
 from mediator.errors import Crowded, Forbidden, Full, NotFound, NotReady
 from mediator.model.delivery import Accepted, NewDelivery, Repeat, TicketFields
 from mediator.model.routing import explain, scripts_of
-from mediator.model.signatures import Key, check_body
-from mediator.model.ticket import Ticket, read_ticket
-from mediator.tracing.context import TraceContext
-from mediator.web.request import Call, read_body, read_preference, read_query
+from mediator.model.ticket import Ticket
+from mediator.web.middleware import handing_over
+from mediator.web.openapi import Answers, Operation, parameter, refused
+from mediator.web.request import HandOver, Preference, Sender, read_preference
 from mediator.web.schemas import AcceptedDocument, EventDocument
-from mediator.web.script_response import Answerer, checked, is_only_checked, is_word, raw, state_of
+from mediator.web.script_response import (
+    Answerer,
+    checked,
+    is_only_checked,
+    is_test_word,
+    raw,
+    state_of,
+)
 from mediator.web.services import SERVICES, Services
-from mediator.web.signed_request import admit, handing_over, trace_of
+from mediator.web.signed_request import read_signed
+
+_log = structlog.get_logger()
+_CALL = (
+    parameter("SCW_EVENT", "query", "The event; every SCW_* variable is passed on."),
+    {
+        **parameter("arg", "query", "Arguments of the script, in order."),
+        "schema": {"type": "array", "items": {"type": "string"}},
+    },
+)
+PARAMETERS = (
+    parameter("script", "path", "File name of the script, or its name without suffix."),
+    *_CALL,
+    parameter("Prefer", "header", "`respond-async`, or `wait=SECONDS` (RFC 7240)."),
+)
+_REFUSED = refused(400, 401, 403, 404, 408, 409, 413, 417, 422, 429, 500, 502, 503, 504)
+ANSWERS: Answers = {
+    200: "The script has ended; the body is its stdout, then its stderr.",
+    202: AcceptedDocument,
+    **_REFUSED,
+}
 
 
+@Operation(
+    name="handOver",
+    summary="Hand over a ticket for a script; signed by RFC 9421.",
+    parameters=PARAMETERS,
+    body={"application/xml": "string"},
+    answers=ANSWERS,
+    security="signature",
+)
 @handing_over
 async def hand_over(request: web.Request) -> web.StreamResponse:
     """Take one delivery, or refuse it."""
-    return await take(request, await arrive(request))
+    return await take(request, await read_signed(request))
 
 
-async def take(request: web.Request, arrival: Arrival) -> web.StreamResponse:
-    """Look at what has arrived, keep it, answer."""
-    services = request.app[SERVICES]
-    script = _script(services, request.match_info["script"], arrival.sender)
-    if not script.takes_deliveries:
-        raise NotReady(f"The script {script.name} is not ready: {script.problem}")
-    ticket = await arrival.ticket(script.policy.roots)
+async def take(request: web.Request, hand_over: HandOver) -> web.StreamResponse:
+    """Judge what has arrived, keep it, answer."""
+    services, call = request.app[SERVICES], hand_over.call
+    script = _script(services, request.match_info["script"], hand_over.sender)
+    ticket = await hand_over.ticket(script.policy.roots)
     bind_contextvars(script=script.name, ticket_id=ticket.id)
-    button = arrival.is_test(ticket)
-    test = button or is_word(script, arrival.call.arguments)
+    test = call.is_test(ticket) or is_test_word(script, call.arguments)
     if test and is_only_checked(script):
         return checked(script)
     preference = read_preference(request.headers.get("Prefer", ""))
-    interactive = script.policy.kind.interactive or button
-    new = new_delivery(
-        services,
-        arrival,
+    new = delivery_to(
         script,
-        ticket=ticket,
-        patience=preference.patience(script.policy.timeout) if interactive else None,
-        idempotency_key=arrival.idempotency_key,
+        hand_over,
+        ticket,
+        preference=preference,
+        now=services.clock.now(),  # not when it began to arrive: a body may take a while
+        deduplicate=services.deduplicate,
     )
-    accepted = await keep(services, new)
+    accepted = await _keep(services, new)
     bind_contextvars(delivery_id=accepted.id)
     return await Answerer(services, request, script, test).answer(new, accepted, preference)
 
 
 def _script(services: Services, name: str, sender: Sender) -> Script:
-    """By name from the catalog; a path is never made from the request."""
+    """By name from the catalog, ready; a path is never made from the request."""
     try:
         script = services.scripts.catalog.find(name)
     except NotFound:
@@ -73,106 +102,49 @@ def _script(services: Services, name: str, sender: Sender) -> Script:
         script = None
     if script is None or not sender.opens(script.name):
         raise Forbidden(f"The key {sender.id} may not hand tickets to {name[:100]!r}.")
+    if not script.takes_deliveries:
+        raise NotReady(f"The script {script.name} is not ready: {script.problem}")
     return script
 
 
-# A hand-over as it arrived: who sent it, what, and how it was called.
+def delivery_to(
+    script: Script,
+    hand_over: HandOver,
+    ticket: Ticket,
+    *,
+    preference: Preference,
+    now: datetime,
+    deduplicate: timedelta,
+) -> NewDelivery:
+    """What is to be kept of a hand-over that names its script.
 
-T = TypeVar("T")
-TEST = "TEST"
-"""The event of SecureChange's Test button."""
-_TEST_ROOT = "ticket_info"
-_QUICK = 65536
-"""Bytes; a larger ticket is hashed and read in a thread, so that others are answered meanwhile."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sender:
-    """Who hands over."""
-
-    id: str
-    """of the key, or of the token"""
-    key: Key | None
-    """what limits it to some scripts; None: nothing does"""
-
-    def opens(self, script: str) -> bool:
-        """Whether it may hand tickets to `script` (its file name)."""
-        return self.key is None or self.key.opens(script)
-
-    @property
-    def limited(self) -> bool:
-        """Whether it may know only some of the scripts."""
-        return self.key is not None and self.key.scripts is not None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arrival:
-    """One hand-over, proved and complete."""
-
-    sender: Sender
-    idempotency_key: str
-    call: Call
-    body: bytes = field(repr=False)
-    trace: TraceContext | None = None
-    """the span that hands it over"""
-
-    async def ticket(self, roots: Sequence[str]) -> Ticket:
-        """The ticket, looked at. The Test button sends `<ticket_info/>` whatever the kind.
-
-        Raises `NotATicket`.
-        """
-        accepted = (*roots, _TEST_ROOT) if self.call.event == TEST else roots
-        return await in_thread_if_large(self.body, lambda: read_ticket(self.body, roots=accepted))
-
-    def is_test(self, ticket: Ticket) -> bool:
-        """Whether SecureChange's Test button was pressed."""
-        return self.call.event == TEST or (not self.call.event and ticket.is_test_button)
-
-
-async def arrive(request: web.Request) -> Arrival:
-    """Take in a signed hand-over. Raises what `admit`, `read_body` and `read_query` raise."""
-    services = request.app[SERVICES]
-    verified = admit(request)
-    body = await read_body(request, services.body_limit, seconds=services.body_seconds)
-    await in_thread_if_large(body, lambda: check_body(verified.digest, body))
-    return Arrival(
-        sender=Sender(id=verified.key.id, key=verified.key),
-        idempotency_key=verified.idempotency_key,
-        call=read_query(request.rel_url.raw_query_string),
-        body=body,
-        trace=trace_of(request),
+    Who presses the Test button waits for the answer, whatever the kind. `deduplicate`: how far back
+    the same content is the same delivery, where nobody waits.
+    """
+    interactive = script.policy.kind.interactive or hand_over.call.is_test(ticket)
+    patience = preference.patience(script.policy.timeout) if interactive else None
+    return _new_delivery(
+        script, hand_over, ticket, patience=patience, now=now, deduplicate=deduplicate
     )
 
 
-async def in_thread_if_large(body: bytes, work: Callable[[], T]) -> T:
-    """Do what takes time in proportion to the body."""
-    return work() if len(body) <= _QUICK else await asyncio.to_thread(work)
-
-
-# From a hand-over to deliveries that are on disk.
-
-_log = structlog.get_logger()
-
-
-def new_delivery(
-    services: Services,
-    arrival: Arrival,
+def _new_delivery(
     script: Script,
-    *,
+    hand_over: HandOver,
     ticket: Ticket,
+    *,
     patience: timedelta | None,
-    idempotency_key: str,
+    now: datetime,
+    deduplicate: timedelta,
 ) -> NewDelivery:
-    """What is to be kept. `patience`: how long an interactive caller waits; None: nobody does."""
-    now = services.clock.now()  # not when it began to arrive: a body may take a while
-    window = services.deduplicate
+    """`patience`: how long somebody waits for the answer; None: nobody does."""
     return NewDelivery(
         id=str(uuid_utils.uuid7()),
         script=script.name,
-        event=arrival.call.event,
-        arguments=arrival.call.arguments,
-        variables=arrival.call.variables,
-        body=arrival.body,
+        event=hand_over.call.event,
+        arguments=hand_over.call.arguments,
+        variables=hand_over.call.variables,
+        body=hand_over.body,
         ticket=TicketFields(
             id=ticket.id,
             subject=ticket.subject,
@@ -181,25 +153,27 @@ def new_delivery(
             requester=ticket.requester,
         ),
         received=now,
-        key_id=arrival.sender.id,
-        idempotency_key=idempotency_key,
+        key_id=hand_over.sender.id,
+        idempotency_key=hand_over.idempotency_key,
         interactive=patience is not None,
         expires=None if patience is None else now + patience,
-        deduplicate_since=now - window if window and patience is None else None,
-        trace=arrival.trace,
+        deduplicate_since=now - deduplicate if deduplicate and patience is None else None,
+        trace=hand_over.trace,
     )
 
 
-async def keep(services: Services, new: NewDelivery) -> Accepted:
-    """Keep one; it is on disk when this returns. Raises what the store and the bounds raise."""
+async def _keep(services: Services, new: NewDelivery) -> Accepted:
+    """Keep one; it is on disk when this returns. Raises what store and back-pressure raise."""
     known = await _make_room(services, [new])
     accepted = known[0] if known else await services.store.accept(new)
     _tell_kept(services, new, accepted)
     return accepted
 
 
-async def keep_together(services: Services, news: Sequence[NewDelivery]) -> list[Accepted]:
-    """Keep all or none of them. Raises what the store and the bounds raise."""
+async def _keep_together(services: Services, news: Sequence[NewDelivery]) -> list[Accepted]:
+    """Keep all or none of them. Raises what store and back-pressure raise."""
+    if not news:
+        return []
     known = await _make_room(services, news)
     accepted = known or await services.store.accept_together(news)
     for new, answer in zip(news, accepted, strict=True):
@@ -210,7 +184,7 @@ async def keep_together(services: Services, news: Sequence[NewDelivery]) -> list
 async def _make_room(services: Services, news: Sequence[NewDelivery]) -> list[Accepted]:
     """Nothing when there is room. Raises `Full` or `Crowded`, unless all of it is kept already."""
     try:
-        await services.bounds.admit(news)
+        await services.backpressure.admit(news)
     except (Full, Crowded):
         # A caller who did not hear the first answer must not be told that nothing was kept.
         known = [answer for answer in await services.store.recognise(news) if answer is not None]
@@ -233,53 +207,66 @@ def _tell_kept(services: Services, new: NewDelivery, accepted: Accepted) -> None
     )
 
 
-# POST /v1/events: an event is handed over without naming a script; the routes choose.
+# An event that names no script: the routes choose, and what they choose is kept together.
+
 _ROOTS = ("ticket_info",)
 """What trigger scripts are sent; no other kind can be routed."""
 _NONE = "none"
 """In `Mediator-Delivery`: no route matches, so nothing is kept."""
 
 
+@Operation(
+    name="handOverEvent",
+    summary="Hand over an event; the routes choose the scripts. Signed by RFC 9421.",
+    parameters=_CALL,
+    body={"application/xml": "string"},
+    answers={
+        200: "The Test button: the state of every script that a route names.",
+        202: EventDocument,
+        **_REFUSED,
+    },
+    security="signature",
+)
 @handing_over
 async def hand_over_event(request: web.Request) -> web.StreamResponse:
     """Take one event, or refuse it."""
-    arrival = await arrive(request)
-    services = request.app[SERVICES]
+    hand_over, services = await read_signed(request), request.app[SERVICES]
     if not services.routes:
         raise NotFound("The settings have no routes, so an event must name its script.")
-    ticket = await arrival.ticket(_ROOTS)
-    if arrival.is_test(ticket):
+    ticket = await hand_over.ticket(_ROOTS)
+    if hand_over.call.is_test(ticket):
         return _tested(services)
-    return await _routed(services, arrival, ticket)
-
-
-async def _routed(services: Services, arrival: Arrival, ticket: Ticket) -> web.Response:
-    explanations = explain(
-        services.routes,
-        event=arrival.call.event,
-        arguments=arrival.call.arguments,
-        ticket=ticket,
-    )
-    names = scripts_of(explanations)
-    scripts = [_ready(services, name, arrival.sender) for name in names]
-    news = [
-        new_delivery(
-            services,
-            arrival,
-            script,
-            ticket=ticket,
-            patience=None,
-            # No Idempotency-Key has a blank in it, so that this is nobody else's.
-            idempotency_key=f"{arrival.idempotency_key} {script.name}",
-        )
-        for script in scripts
-    ]
-    accepted = await keep_together(services, news) if news else []
-    _tell_routed(services, arrival, ticket, names)
+    scripts = _routed_scripts(services, hand_over, ticket)
+    accepted = await _keep_together(services, _news(services, hand_over, ticket, scripts))
+    _tell_routed(services, hand_over, ticket, [script.name for script in scripts])
     return _accepted(scripts, accepted)
 
 
-def _ready(services: Services, name: str, sender: Sender) -> Script:
+def _routed_scripts(services: Services, hand_over: HandOver, ticket: Ticket) -> list[Script]:
+    call = hand_over.call
+    explained = explain(services.routes, event=call.event, arguments=call.arguments, ticket=ticket)
+    return [_routed(services, name, hand_over.sender) for name in scripts_of(explained)]
+
+
+def _news(
+    services: Services, hand_over: HandOver, ticket: Ticket, scripts: Sequence[Script]
+) -> list[NewDelivery]:
+    now = services.clock.now()
+    return [
+        _new_delivery(
+            script,
+            # No Idempotency-Key has a blank in it, so that this is nobody else's.
+            replace(hand_over, idempotency_key=f"{hand_over.idempotency_key} {script.name}"),
+            ticket,
+            patience=None,
+            now=now,
+            deduplicate=services.deduplicate,
+        )
+        for script in scripts
+    ]
+
+
+def _routed(services: Services, name: str, sender: Sender) -> Script:
     """A script that a row names. Raises `Forbidden` or `NotReady`: then nothing is kept."""
     if not sender.opens(name):
         raise Forbidden(f"The key {sender.id} may not hand tickets to {name}.")
@@ -297,13 +284,13 @@ def _ready(services: Services, name: str, sender: Sender) -> Script:
 
 
 def _tell_routed(
-    services: Services, arrival: Arrival, ticket: Ticket, names: Sequence[str]
+    services: Services, hand_over: HandOver, ticket: Ticket, names: Sequence[str]
 ) -> None:
     services.metrics.intake.events.labels("routed" if names else "unrouted").inc()
     fields = {
-        "scw_event": arrival.call.event,
+        "scw_event": hand_over.call.event,
         "ticket_id": ticket.id,
-        "key": arrival.sender.id,
+        "key": hand_over.sender.id,
     }
     if names:
         _log.debug("event routed", **fields, scripts=list(names))

@@ -18,37 +18,49 @@ from urllib.parse import parse_qsl, quote
 import uuid_utils
 from aiohttp import web
 
-from mediator.errors import BadRequest, Draining, NotFound
+from mediator.errors import BadRequest, NotFound
 from mediator.settings.schema import Role
-from mediator.web.intake import Arrival, Sender, take
-from mediator.web.request import Call, check_length, read_body, read_query
+from mediator.web.intake import ANSWERS, PARAMETERS, take
+from mediator.web.middleware import handing_over, trace_of
+from mediator.web.openapi import Operation
+from mediator.web.request import Call, HandOver, Sender, check_length, read_body, read_query
 from mediator.web.services import SERVICES
-from mediator.web.signed_request import handing_over, trace_of
 from mediator.web.tokens import require
 
 _TICKET, _EVENT, _ARGUMENTS = "ticket_info", "event", "arguments"
 _MOST_FIELDS = 20
 
 
+@Operation(
+    name="migrate",
+    summary="Hand over with a token of the role sender, where http.migration allows it.",
+    parameters=PARAMETERS,
+    body={
+        "application/xml": "string",
+        "application/json": "object",
+        "application/x-www-form-urlencoded": "object",
+    },
+    answers=ANSWERS,
+    security="token",
+)
 @handing_over
 async def migrate(request: web.Request) -> web.StreamResponse:
     """Take one delivery the old way, or refuse it."""
-    return await take(request, await _arrive(request))
+    return await take(request, await _read(request))
 
 
-async def _arrive(request: web.Request) -> Arrival:
+async def _read(request: web.Request) -> HandOver:
     services = request.app[SERVICES]
     if not services.migration:
         raise NotFound("This way in is closed; http.migration in the settings opens it.")
-    if services.draining:
-        raise Draining("The mediator is shutting down; try again in a few seconds.")
+    services.refuse_while_draining()
     holder = require(request, Role.SENDER)
     limit = 2 * services.body_limit  # base64 takes a third more, and JSON or a form a little
     check_length(request, limit)
     sent = await read_body(request, limit, seconds=services.body_seconds)
     fields = _fields(request, sent)
     call = read_query(request.rel_url.raw_query_string)
-    return Arrival(
+    return HandOver(
         sender=Sender(id=f"token {holder.name}", key=None),
         idempotency_key=request.headers.get("Idempotency-Key", "")[:200] or uuid_utils.uuid4().hex,
         call=call if fields is None else _call(call, fields),

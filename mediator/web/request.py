@@ -1,12 +1,16 @@
-"""Reading a hand-over: the query string, the preferences and the body of an intake request."""
+"""A hand-over as its request tells it: the sender, how the shim was called, the ticket, wishes.
+
+Only reading a body needs a request; the rest serves `mediator run` as well.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -14,11 +18,56 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
 from mediator.errors import BadRequest, TooLarge, TooSlow
+from mediator.model.signatures import Key
+from mediator.model.ticket import Ticket, read_ticket
+from mediator.tracing.context import TraceContext
 
+T = TypeVar("T")
+TEST = "TEST"
+"""The event of SecureChange's Test button."""
+_TEST_ROOT = "ticket_info"
+_QUICK = 65536
+"""Bytes; a larger ticket is hashed and read in a thread, so that others are answered meanwhile."""
 _VARIABLE = re.compile(r"SCW_[A-Za-z0-9_]{1,100}")
 _EVENT = re.compile(r"[A-Za-z0-9_.-]{0,64}")
 _MOST_PARAMETERS = 1000
 _WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandOver:
+    """One hand-over, proved and complete."""
+
+    sender: Sender
+    idempotency_key: str
+    call: Call
+    body: bytes = field(repr=False)
+    trace: TraceContext | None = None
+    """the span that hands it over"""
+
+    async def ticket(self, roots: Sequence[str]) -> Ticket:
+        """The ticket, for a script that accepts these root elements. Raises `NotATicket`."""
+        accepted = self.call.roots(roots)
+        return await in_thread_if_large(self.body, lambda: read_ticket(self.body, roots=accepted))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sender:
+    """Who hands over."""
+
+    id: str
+    """of the key, or of the token"""
+    key: Key | None
+    """what limits it to some scripts; None: nothing does"""
+
+    def opens(self, script: str) -> bool:
+        """Whether it may hand tickets to `script` (its file name)."""
+        return self.key is None or self.key.opens(script)
+
+    @property
+    def limited(self) -> bool:
+        """Whether it may know only some of the scripts."""
+        return self.key is not None and self.key.scripts is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +78,15 @@ class Call:
     """value of `SCW_EVENT`; empty when it was not set"""
     variables: Mapping[str, str]
     arguments: tuple[str, ...]
+
+    def roots(self, roots: Sequence[str]) -> Sequence[str]:
+        """Root elements the ticket may have, where `roots` are those of the script's policy."""
+        # The Test button sends <ticket_info/> whatever the kind.
+        return (*roots, _TEST_ROOT) if self.event == TEST else roots
+
+    def is_test(self, ticket: Ticket) -> bool:
+        """Whether SecureChange's Test button was pressed."""
+        return self.event == TEST or (not self.event and ticket.is_test_button)
 
 
 def read_query(query: str) -> Call:
@@ -99,8 +157,8 @@ def read_preference(value: str) -> Preference:
 
 def check_length(request: web.Request, limit: int) -> None:
     """Refuse by the announced length, before anything is read. Raises `TooLarge`."""
-    if request.content_length is not None and request.content_length > limit:
-        raise _too_large(limit)
+    if request.content_length is not None:
+        refuse_too_large(request.content_length, limit)
 
 
 async def read_body(request: web.Request, limit: int, *, seconds: float) -> bytes:
@@ -114,8 +172,7 @@ async def read_body(request: web.Request, limit: int, *, seconds: float) -> byte
         async with asyncio.timeout(seconds):
             async for part in request.content.iter_any():
                 size += len(part)
-                if size > limit:
-                    raise _too_large(limit)
+                refuse_too_large(size, limit)
                 parts.append(part)
     except TimeoutError as error:
         raise TooSlow(f"The ticket did not arrive within {seconds:g} seconds.") from error
@@ -124,7 +181,15 @@ async def read_body(request: web.Request, limit: int, *, seconds: float) -> byte
     return b"".join(parts)
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        f"The ticket is larger than {limit} bytes; http.body_limit in the settings can be raised."
-    )
+def refuse_too_large(size: int, limit: int) -> None:
+    """Raise `TooLarge` for a ticket of so many bytes."""
+    if size > limit:
+        raise TooLarge(
+            f"The ticket is larger than {limit} bytes; http.body_limit in the settings can be"
+            " raised."
+        )
+
+
+async def in_thread_if_large(body: bytes, work: Callable[[], T]) -> T:
+    """Do what takes time in proportion to the body."""
+    return work() if len(body) <= _QUICK else await asyncio.to_thread(work)

@@ -1,14 +1,17 @@
-"""What the caller of intake hears: accepted, or the script's own answer."""
+"""What the caller of intake hears: accepted, or the script's own answer, or that it was checked.
+
+The shim writes such an answer to its own stdout and stderr, and exits as the script did.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
 
 from mediator.catalog.script import Script
+from mediator.clock import wait_for_any
 from mediator.errors import (
     Conflict,
     DeadlineMissed,
@@ -34,6 +37,10 @@ LOOK = 2.0
 from another mediator."""
 _SIGNAL_EXIT = 128
 """Added to a signal's number, as shells do."""
+_WORD = ("test",)
+_CALLED_BY_ARGUMENT = frozenset({Kind.CONDITION, Kind.ASSIGNMENT})
+"""Kinds that SecureChange tests by the word `test` in place of the ticket id."""
+_SMALLEST = {"response": b"<response><condition_result>false</condition_result></response>"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ class Answerer:
                 delivery = await self._seen(delivery_id, last=last)
                 if delivery is not None and (last or delivery.state.ended):
                     return delivery
-                await _first(ended, services.idle, min(max(left, 0.0), LOOK))
+                await wait_for_any(ended, services.idle, seconds=min(max(left, 0.0), LOOK))
 
     async def _seen(self, delivery_id: str, *, last: bool) -> Delivery | None:
         """The delivery as it is; None: the store is away, and this is not the `last` look."""
@@ -182,16 +189,6 @@ class Answerer:
         return attempt
 
 
-async def _first(ended: asyncio.Event, idle: asyncio.Event, seconds: float) -> None:
-    """Return when one of both is set, at the latest after `seconds`."""
-    waits = [asyncio.create_task(event.wait(), name="waiting") for event in (ended, idle)]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-
-
 def _past_deadline(delivery: Delivery) -> bool:
     end, deadline = delivery.ended, delivery.expires
     return end is not None and deadline is not None and end >= deadline
@@ -225,16 +222,7 @@ def raw(stdout: bytes, stderr: bytes, *, exit_code: int, delivery: str = "") -> 
     )
 
 
-# The Test button of SecureChange, where a policy wants a script checked instead of run.
-
-
-_WORD = ("test",)
-_CALLED_BY_ARGUMENT = frozenset({Kind.CONDITION, Kind.ASSIGNMENT})
-"""Kinds that SecureChange tests by the word `test` in place of the ticket id."""
-_SMALLEST = {"response": b"<response><condition_result>false</condition_result></response>"}
-
-
-def is_word(script: Script, arguments: tuple[str, ...]) -> bool:
+def is_test_word(script: Script, arguments: tuple[str, ...]) -> bool:
     """Whether the arguments are the word by which SecureChange tests this kind."""
     return script.policy.kind in _CALLED_BY_ARGUMENT and arguments == _WORD
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +15,10 @@ LIMIT = 200_000
 """Bytes of the largest ticket it takes."""
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
+@contextmanager
+def running(home: Path) -> Iterator[Mediator]:
     """A running mediator with a trigger, an answering script, and two that cannot run."""
-    mediator = Mediator(
-        tmp_path_factory.mktemp("mediator"), settings={"http": {"body_limit": LIMIT}}
-    )
+    mediator = Mediator(home, settings={"http": {"body_limit": LIMIT}})
     mediator.script("notify.py", TELL)
     mediator.script("ok.sh", OK)
     mediator.script("tell.py", interactive(TELL, timeout='"60s"'))
@@ -27,6 +27,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
     (mediator.home / "outside.py").write_text(TELL)
     (mediator.home / "outside.py").chmod(0o755)
     with mediator:
+        yield mediator
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
+    """For the tests of many files: what others handed over is there too, and may still run."""
+    with running(tmp_path_factory.mktemp("shared")) as mediator:
         yield mediator
 
 

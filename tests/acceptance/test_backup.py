@@ -1,4 +1,4 @@
-"""A backup that is made under load, and the restore that docs/operations.md describes."""
+"""A backup that is made under load, and the restore that docs/how-to/back-up.md describes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import shutil
 from pathlib import Path
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK
-from tests.support.waiting import eventually
 
 
 async def accepted(client: Client, word: str, number: int) -> str:

@@ -27,14 +27,29 @@ print("last")
 """
 
 
-@pytest.fixture
-def mediator(tmp_path: Path) -> Iterator[Mediator]:
-    made = Mediator(tmp_path, settings={"dispatch": {"drain": "100ms"}})
+@contextmanager
+def started(home: Path) -> Iterator[Mediator]:
+    made = Mediator(home, settings={"dispatch": {"drain": "100ms"}})
     made.script("steps.py", STEPS)
+    made.script("listed.py", STEPS)
     made.script("fail.sh", "#!/bin/sh\necho sorry >&2\nexit 65\n")
     with made:
         made.configure({"http": {"port": urlsplit(made.url).port}})
         yield made
+
+
+@pytest.fixture(scope="module")
+def mediator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
+    """For tests that follow deliveries of their own, among those of others."""
+    with started(tmp_path_factory.mktemp("mediator")) as mediator:
+        yield mediator
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Mediator]:
+    """For a test that stops it."""
+    with started(tmp_path) as mediator:
+        yield mediator
 
 
 def send(mediator: Mediator, script: str, *arguments: str) -> str:
@@ -65,10 +80,10 @@ def line_of(process: subprocess.Popen[str]) -> str:
 
 
 def test_show_passes_on_what_the_script_writes_while_it_runs(mediator: Mediator) -> None:
-    delivery = send(mediator, "steps", "gate")
+    delivery = send(mediator, "steps", "shown-gate")
     with following(mediator, "show", delivery) as process:
         assert line_of(process) == "first \\x1b[2J\n"
-        (mediator.home / "gate").touch()
+        (mediator.home / "shown-gate").touch()
         rest, told = process.communicate(timeout=60)
         assert process.returncode == 0
     assert rest == "last\n"
@@ -90,11 +105,11 @@ def test_show_of_what_has_ended_tells_how(mediator: Mediator) -> None:
     assert [event["data"]["text"] for event in events if event["event"] == "stderr"] == ["sorry\n"]
 
 
-def test_show_says_when_the_mediator_goes_down_first(mediator: Mediator) -> None:
-    delivery = send(mediator, "steps", "never")
-    with following(mediator, "show", delivery) as process:
+def test_show_says_when_the_mediator_goes_down_first(own: Mediator) -> None:
+    delivery = send(own, "steps", "never")
+    with following(own, "show", delivery) as process:
         line_of(process)
-        mediator.terminate()
+        own.terminate()
         _, told = process.communicate(timeout=60)
         assert process.returncode == 75
     assert "ended the connection before the delivery" in told
@@ -107,35 +122,35 @@ def test_show_of_what_is_not_there_fails(mediator: Mediator) -> None:
 
 
 def test_list_goes_on_with_new_deliveries_and_changes(mediator: Mediator) -> None:
-    old = send(mediator, "steps", "gate")
-    send(mediator, "fail")
-    with following(mediator, "list", "--script", "steps.py", "--json") as process:
+    old = send(mediator, "listed", "listed-gate")
+    send(mediator, "fail", "unlisted")
+    with following(mediator, "list", "--script", "listed.py", "--json") as process:
         first = json.loads(line_of(process))
         assert first["id"] == old
-        (mediator.home / "gate").touch()
+        (mediator.home / "listed-gate").touch()
         changed = json.loads(line_of(process))
         while changed["state"] == "running":  # it had only been pending at the first look
             changed = json.loads(line_of(process))
         assert (changed["id"], changed["state"]) == (old, "succeeded")
-        new = send(mediator, "steps", "gate", "another")
+        new = send(mediator, "listed", "listed-gate", "another")
         assert json.loads(line_of(process))["id"] == new
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
 
 
 def test_list_has_lines_for_people_and_waits_for_a_mediator_that_is_away(
-    mediator: Mediator,
+    own: Mediator,
 ) -> None:
-    one = send(mediator, "fail")
-    with following(mediator, "list") as process:
+    one = send(own, "fail")
+    with following(own, "list") as process:
         while "dead" not in (line := line_of(process)):
             assert one in line
         assert "fail.sh" in line
-        mediator.terminate()
+        own.terminate()
         assert process.stderr is not None
         assert "Trying again until it can be" in process.stderr.readline()
-        mediator.start()
-        assert (two := send(mediator, "fail")) in line_of(process)
+        own.start()
+        assert (two := send(own, "fail")) in line_of(process)
         assert two != one
 
 

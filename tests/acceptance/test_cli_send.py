@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import count
 
 import pytest
 
 from tests.support.mediator import Mediator
 
-TICKET = b"<ticket_info><id>4711</id></ticket_info>"
 ECHO = """#!/usr/bin/env python3
 # /// script
 # [tool.mediator]
@@ -45,18 +44,28 @@ signal.pause()
 WAIT = "#!/usr/bin/env python3\nimport signal\nsignal.pause()\n"
 
 
-@pytest.fixture
-def mediator(tmp_path: Path) -> Iterator[Mediator]:
-    made = Mediator(tmp_path)
+_numbers = count(4711)
+
+
+@pytest.fixture(scope="module")
+def mediator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
+    made = Mediator(tmp_path_factory.mktemp("mediator"))
     made.script("echo.py", ECHO)
     made.script("killed.py", KILLED)
     made.script("slow.py", SLOW)
     made.script("wait.py", WAIT)
     made.script("fine.py", "#!/usr/bin/env python3\nprint('done')\n")
     made.script("bad.py", "#!/no/such/interpreter\n")
-    (tmp_path / "ticket.xml").write_bytes(TICKET)
     with made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def ticket(mediator: Mediator) -> bytes:
+    """ticket.xml: of each test its own, so that it is no duplicate of another test's."""
+    text = f"<ticket_info><id>{next(_numbers)}</id></ticket_info>".encode()
+    (mediator.home / "ticket.xml").write_bytes(text)
+    return text
 
 
 def send(mediator: Mediator, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -84,13 +93,15 @@ def test_a_trigger_is_handed_over_once(mediator: Mediator) -> None:
     assert other["delivery"] != first.stdout.decode().strip()
 
 
-def test_an_interactive_answer_is_passed_on_byte_for_byte(mediator: Mediator) -> None:
+def test_an_interactive_answer_is_passed_on_byte_for_byte(
+    mediator: Mediator, ticket: bytes
+) -> None:
     done = send(
         mediator, "echo", "--ticket", "ticket.xml", "--event", "ADVANCE",
         "--var", "SCW_A=x=y & z", "--", "--flag", "two words", "\udcff",
     )  # fmt: skip
     assert done.returncode == 3
-    assert done.stdout == TICKET + b"\x00\xff"
+    assert done.stdout == ticket + b"\x00\xff"
     script_wrote, line = done.stderr.decode().splitlines()
     assert json.loads(script_wrote) == [
         ["--flag", "two words", "\udcff"],

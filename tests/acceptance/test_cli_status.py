@@ -12,46 +12,58 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 import mediator as package
+from tests.support.conditions import DEADLINE, eventually, eventually_true
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK, gated
-from tests.support.waiting import DEADLINE, eventually, eventually_true
 
 FAIL = "#!/bin/sh\nexit 65\n"
 
 
-@pytest.fixture
-def mediator(tmp_path: Path) -> Iterator[Mediator]:
-    made = Mediator(tmp_path)
+@contextmanager
+def started(home: Path) -> Iterator[Mediator]:
+    made = Mediator(home, settings={"dispatch": {"drain": "60s"}})
     made.script("ok.sh", OK)
     made.script("fail.sh", FAIL)
     made.script("bad.py", "#!/no/such/interpreter\n")
-    made.script("gated.py", "#!/usr/bin/env python3\n" + gated(tmp_path / "gate", tmp_path / "on"))
+    made.script("gated.py", "#!/usr/bin/env python3\n" + gated(home / "gate", home / "on"))
     with made:
         made.configure({"http": {"port": urlsplit(made.url).port}})
         yield made
 
 
-async def busy(client: Client) -> str:
-    """One succeeded, one dead, one runs; the id of the dead one."""
-    done = await client.hand_over(Handover(script="ok.sh"))
-    await client.until(done.delivery, "succeeded")
-    dead = await client.hand_over(Handover(script="fail.sh"))
-    await client.until(dead.delivery, "dead")
-    await client.hand_over(Handover(script="gated.py"))
-    await client.until_running(1)
-    return dead.delivery
+@pytest.fixture
+def mediator(tmp_path: Path) -> Iterator[Mediator]:
+    with started(tmp_path) as mediator:
+        yield mediator
 
 
-async def test_the_document_has_everything_at_a_glance(mediator: Mediator) -> None:
-    async with Client(mediator.url) as client:
-        dead = await busy(client)
-        shown = mediator.cli("status", "--json")
+@dataclass
+class Busy:
+    """A mediator that is only looked at: one succeeded, one is dead, one runs."""
+
+    mediator: Mediator
+    dead: str
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
+    with started(tmp_path_factory.mktemp("looked")) as mediator:
+        mediator.until(mediator.hand_over(Handover(script="ok.sh")), "succeeded")
+        dead = mediator.hand_over(Handover(script="fail.sh"))
+        mediator.until(dead, "dead")
+        mediator.until(mediator.hand_over(Handover(script="gated.py")), "running")
+        yield Busy(mediator, dead)
+
+
+def test_the_document_has_everything_at_a_glance(looked: Busy) -> None:
+    shown = looked.mediator.cli("status", "--json")
     assert shown.returncode == 0, shown.stderr
     status = json.loads(shown.stdout)
     assert (status["version"], status["ready"], status["problems"]) == (
@@ -73,19 +85,17 @@ async def test_the_document_has_everything_at_a_glance(mediator: Mediator) -> No
     assert (scripts["ok.sh"]["succeeded"], scripts["ok.sh"]["failed"]) == (1, 0)
     assert scripts["ok.sh"]["last_dead"] is None
     assert (scripts["fail.sh"]["succeeded"], scripts["fail.sh"]["failed"]) == (0, 1)
-    assert scripts["fail.sh"]["last_dead"]["delivery"] == dead
+    assert scripts["fail.sh"]["last_dead"]["delivery"] == looked.dead
     assert "gives up" in scripts["fail.sh"]["last_dead"]["reason"]
     assert not scripts["bad.py"]["ready"]
     assert "/no/such/interpreter" in scripts["bad.py"]["problem"]
 
 
-async def test_a_person_sees_it_once_where_there_is_no_terminal(mediator: Mediator) -> None:
-    async with Client(mediator.url) as client:
-        await busy(client)
-        shown = mediator.cli("status", "--watch")
+def test_a_person_sees_it_once_where_there_is_no_terminal(looked: Busy) -> None:
+    shown = looked.mediator.cli("status", "--watch")
     assert shown.returncode == 0, shown.stderr
     lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
-    assert f"mediator {package.__version__} at {mediator.url}" in lines
+    assert f"mediator {package.__version__} at {looked.mediator.url}" in lines
     assert "state ready" in lines
     assert "deliveries 0 pending, 1 running, 1 dead" in lines
     assert "slots trigger 1 of 8, interactive 0 of 4" in lines
@@ -97,7 +107,8 @@ async def test_a_person_sees_it_once_where_there_is_no_terminal(mediator: Mediat
 
 async def test_a_mediator_that_shuts_down_is_not_ready(mediator: Mediator) -> None:
     async with Client(mediator.url) as client:
-        await busy(client)
+        await client.hand_over(Handover(script="gated.py"))
+        await client.until_running(1)
         mediator.signal(signal.SIGTERM)
         await eventually(
             lambda: client.get("/readyz", token=None), until=lambda answer: answer.status == 503
@@ -195,8 +206,9 @@ def test_it_looks_again_until_ctrl_c_also_while_the_mediator_is_away(mediator: M
 
 
 def _last_frame(screen: Terminal) -> str:
-    screen.until("WHY", times=screen.shown.count("WHY") + 1)
-    return screen.shown.rpartition("WHY")[2]
+    """The latest that is there whole: the next has begun."""
+    screen.until("WHY", times=screen.shown.count("WHY") + 2)
+    return screen.shown.split("WHY")[-2]
 
 
 def test_ctrl_c_tells_what_was_seen_last(mediator: Mediator) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,30 +17,36 @@ SAYS = "import sys; sys.stdout.write('out\\r\\n\\x00'); sys.stderr.write('err');
 FOREVER = "import signal, time; signal.pause()"
 
 
-@pytest.fixture
-def mediator(tmp_path: Path) -> Mediator:
-    """Not yet started."""
-    return Mediator(tmp_path, settings={"dispatch": {"interactive_slots": 2, "grace": "500ms"}})
+def prepared(home: Path) -> Mediator:
+    """Not yet started, and without scripts."""
+    return Mediator(home, settings={"dispatch": {"interactive_slots": 2, "grace": "500ms"}})
 
 
 @pytest.fixture
 async def client(mediator: Mediator) -> AsyncIterator[Client]:
-    """Talks to it; it runs as long as this is used."""
+    """Talks to it."""
+    async with Client(mediator.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
+    """For tests of which each calls for an answer of its own."""
+    mediator = prepared(tmp_path_factory.mktemp("mediator"))
+    for code in (0, 1, 77, 255):
+        mediator.script(f"exit{code}.py", interactive(SAYS.format(code=code)))
+    mediator.script("term.py", interactive("import os; os.kill(os.getpid(), 15)"))
+    talks = f"import sys; sys.stdout.write('{CANARY}' * 1000)"
+    mediator.script("talks.py", interactive(talks, limits="{ output = 1000 }"))
+    mediator.script("trigger.py", "#!/usr/bin/env python3\n" + SAYS.format(code=0))
     with mediator:
-        async with Client(mediator.url) as client:
-            yield client
+        yield mediator
 
 
 class TestAnswers:
     @pytest.fixture
-    def mediator(self, mediator: Mediator) -> Mediator:
-        for code in (0, 1, 77, 255):
-            mediator.script(f"exit{code}.py", interactive(SAYS.format(code=code)))
-        mediator.script("term.py", interactive("import os; os.kill(os.getpid(), 15)"))
-        talks = f"import sys; sys.stdout.write('{CANARY}' * 1000)"
-        mediator.script("talks.py", interactive(talks, limits="{ output = 1000 }"))
-        mediator.script("trigger.py", "#!/usr/bin/env python3\n" + SAYS.format(code=0))
-        return mediator
+    def mediator(self, answering: Mediator) -> Mediator:
+        return answering
 
     async def test_output_and_exit_code_come_back_as_they_are(self, client: Client) -> None:
         for code in (0, 1, 77, 255):
@@ -101,22 +107,24 @@ class TestAnswers:
         await client.until(answer.delivery, "succeeded")
 
     async def test_the_test_button_hears_how_a_trigger_ended(self, mediator: Mediator) -> None:
-        with mediator:
-            shim = mediator.shim("trigger", stdin=b"<ticket_info/>", event="TEST")
+        shim = mediator.shim("trigger", stdin=b"<ticket_info/>", event="TEST")
         assert (shim.returncode, shim.stdout) == (0, b"out\r\n\x00")
         assert shim.stderr.startswith(b"err")
 
 
 class TestDeadlines:
     @pytest.fixture
-    def mediator(self, mediator: Mediator, tmp_path: Path) -> Mediator:
-        mediator.script("short.py", interactive(FOREVER, timeout='"300ms"'))
+    def mediator(self, tmp_path: Path) -> Iterator[Mediator]:
+        """For each of them: what runs takes slots away from others."""
+        mediator = prepared(tmp_path)
+        mediator.script("short.py", interactive(FOREVER, timeout='"2s"'))
         mediator.script("long.py", interactive(FOREVER, timeout='"60s"'))
         gate, started = tmp_path / "gate", tmp_path / "started"
         mediator.script(
             "gated.py", interactive(gated(gate, started, end="print('done')"), timeout='"60s"')
         )
-        return mediator
+        with mediator:
+            yield mediator
 
     async def test_a_script_that_runs_out_of_time_is_stopped(self, client: Client) -> None:
         handover = Handover(script="short", idempotency_key="late")

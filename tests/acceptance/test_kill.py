@@ -21,8 +21,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 KILLS = int(os.environ.get("MEDIATOR_KILLS", "3"))
 SEED = int(os.environ.get("MEDIATOR_KILLS_SEED", "0")) or random.randrange(2**32)  # noqa: S311 - no secret
@@ -109,7 +109,7 @@ async def all_deliveries(client: Client) -> list[dict[str, Any]]:
         after = f"&after={page['next']}"
 
 
-@pytest.mark.timeout(60 + 20 * KILLS)
+@pytest.mark.timeout(180 + 20 * KILLS)
 async def test_no_delivery_is_lost_however_often_the_mediator_is_killed(tmp_path: Path) -> None:
     effects = tmp_path / "effects"
     effects.touch()

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.support.conditions import DEADLINE, eventually
 from tests.support.mediator import VIEWER, Client, Handover, Mediator
 from tests.support.scripts import OK
-from tests.support.waiting import DEADLINE, eventually
 
 STEPS = """#!/usr/bin/env python3
 import os, sys, time

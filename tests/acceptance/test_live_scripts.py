@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK
-from tests.support.waiting import eventually
 from tests.support.wheels import make_wheel
 
 BROKEN = "#!/no/such\n"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from mediator.model.signatures import Key
+from tests.support.conditions import eventually_true
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import gated, interactive
 from tests.support.sockets import exchange
-from tests.support.waiting import eventually_true
 
 MARK = "mark-9f8e7d6c"
 SCRIPT = "#!/usr/bin/env python3\nimport os, sys\n"

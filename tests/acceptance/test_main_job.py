@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Mediator
-from tests.support.waiting import eventually
 
 NOTIFY = """#!/usr/bin/env python3
 import os, sys

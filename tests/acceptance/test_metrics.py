@@ -15,7 +15,8 @@ from mediator.metrics.labels import EVENTS
 from mediator.metrics.system import PARENTS
 from mediator.model.delivery import Outcome, State
 from mediator.model.signatures import Reason
-from tests.support.mediator import CANARY, Client, Handover, Mediator
+from tests.support.conditions import eventually
+from tests.support.mediator import CANARY, Answer, Client, Handover, Mediator
 from tests.support.scripts import OK, gated
 
 CLOSED = {
@@ -89,6 +90,7 @@ async def test_repeats_are_counted_as_what_they_are(client: Client) -> None:
 
 
 async def test_an_exemplar_leads_from_a_counter_to_a_delivery(client: Client) -> None:
+    await eventually(lambda: client.get("/v1/status"), until=nothing_runs)  # or that ends later
     answer = await client.hand_over(Handover(script="ok", arguments=["exemplary"]))
     await client.until(answer.delivery, "succeeded")
     page = await client.call(
@@ -108,6 +110,11 @@ async def test_an_exemplar_leads_from_a_counter_to_a_delivery(client: Client) ->
         "mediator_attempt_duration_seconds_bucket",
         "mediator_deliveries_ended_total",
     }
+
+
+def nothing_runs(answer: Answer) -> bool:
+    status = answer.json()
+    return bool(status["pending"] + status["running"] == 0)
 
 
 async def test_what_an_operator_cancels_before_it_ran_is_counted_as_ended(tmp_path: Path) -> None:

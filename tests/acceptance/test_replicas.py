@@ -16,10 +16,13 @@ import aiohttp
 import psycopg
 import pytest
 
+from tests.support.conditions import eventually
 from tests.support.mediator import OPERATOR, Client, Handover, Mediator
 from tests.support.postgresql import Postgresql
 from tests.support.scripts import gated, interactive
-from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(300)
+"""Several starts one after another take long on a busy machine."""
 
 LEASE = "2s"
 QUICK = """#!/bin/sh

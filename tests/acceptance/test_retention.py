@@ -6,9 +6,9 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK
-from tests.support.waiting import eventually
 
 FAIL = "#!/bin/sh\nexit 65\n"
 

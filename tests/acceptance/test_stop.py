@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.conditions import eventually_true
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK, gated, interactive
 from tests.support.sockets import connect, head, read_answer
-from tests.support.waiting import eventually_true
 
 GATED = "#!/usr/bin/env python3\n"
 

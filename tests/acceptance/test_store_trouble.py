@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.scripts import OK
-from tests.support.waiting import eventually
 
 Break = Callable[[Mediator], AbstractContextManager[None]]
 SMALL = {"store": {"url": "sqlite:///disk/mediator.db", "disk_floor": 0}}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -125,21 +124,33 @@ async def test_an_unsigned_request_learns_nothing_about_the_scripts(client: Clie
     assert len(details) == 1
 
 
-@pytest.fixture
-async def several(tmp_path: Path) -> AsyncIterator[Client]:
+@pytest.fixture(scope="module")
+def two_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
     """A mediator with two keys, of which one may hand over to one script only."""
     keys = [
         {"id": KEY.id, "secret_file": "securechange.key"},
         {"id": "narrow", "secret_file": "narrow.key", "scripts": ["notify.py"]},
     ]
-    mediator = Mediator(tmp_path, settings={"auth": {"keys": keys}})
-    (tmp_path / "narrow.key").write_text("n" * 40 + "\n")
-    (tmp_path / "narrow.key").chmod(0o600)
+    mediator = Mediator(tmp_path_factory.mktemp("keys"), settings={"auth": {"keys": keys}})
+    (mediator.home / "narrow.key").write_text("n" * 40 + "\n")
+    (mediator.home / "narrow.key").chmod(0o600)
     mediator.script("notify.py", TELL)
     mediator.script("ok.sh", OK)
     with mediator:
-        async with Client(mediator.url) as client:
-            yield client
+        yield mediator
+
+
+@pytest.fixture
+async def several(two_keys: Mediator) -> AsyncIterator[Client]:
+    """Talks to it."""
+    async with Client(two_keys.url) as client:
+        yield client
+
+
+async def kept(client: Client) -> list[str]:
+    """The ids of all that was handed over to it."""
+    items = (await client.get("/v1/deliveries?limit=500")).json()["items"]
+    return [item["id"] for item in items]
 
 
 NARROW = Key(id="narrow", secret=b"n" * 40)
@@ -159,29 +170,32 @@ async def ask_about(client: Client, key: Key, *, body: bytes = b"") -> Answer:
 
 
 async def test_a_key_can_be_tried_out_without_handing_anything_over(several: Client) -> None:
+    before = await kept(several)
     found = [(await ask_about(several, key)).json() for key in (KEY, NARROW)]
     assert found == [
         {"key": KEY.id, "scripts": None},
         {"key": "narrow", "scripts": ["notify.py"]},
     ]
-    assert (await several.get("/v1/deliveries")).json()["items"] == []
+    assert await kept(several) == before
 
 
 async def test_trying_out_a_wrong_key_says_why_and_counts_as_no_hand_over(several: Client) -> None:
+    before = await several.sample("mediator_signature_failures_total", reason="mismatch")
     answer = await ask_about(several, Key(id=KEY.id, secret=b"x" * 40))
     assert answer.status == 401
     assert "the secret of key 'securechange' differs" in answer.detail
     assert (await several.call("GET", "/v1/key", token=None)).status == 401
-    assert await several.sample("mediator_signature_failures_total", reason="mismatch") == 0
+    after = await several.sample("mediator_signature_failures_total", reason="mismatch")
+    assert after == before
 
 
 @pytest.mark.parametrize("script", ["ok.sh", "ok", "no-such-script"])
 async def test_a_key_for_some_scripts_opens_no_other(several: Client, script: str) -> None:
+    before = await kept(several)
     answer = await several.hand_over(Handover(script=script, key=NARROW))
     assert answer.status == 403
     assert "narrow" in answer.detail
-    listed = (await several.get("/v1/deliveries")).json()["items"]
-    assert listed == []
+    assert await kept(several) == before
 
 
 async def test_the_idempotency_key_of_one_key_says_nothing_about_another(several: Client) -> None:

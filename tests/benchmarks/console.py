@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mediator.storage.store import SqliteStore
+from mediator.storage.sqlite import SqliteStore
 from tests.support.mediator import VIEWER, Client, Mediator
 from tests.support.scripts import OK
 

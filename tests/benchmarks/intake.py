@@ -29,9 +29,9 @@ from urllib.parse import urlsplit
 import psutil
 
 from tests.benchmarks.load import send, tickets
+from tests.support.conditions import eventually_true
 from tests.support.mediator import Mediator
 from tests.support.scripts import OK
-from tests.support.waiting import eventually_true
 
 WAITS = "#!/bin/sh\nexec sleep 100000\n"
 

@@ -21,10 +21,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from mediator.runners.kubernetes.calls import Calls
+from mediator.kube.client import KubernetesClient
 from tests.cluster.runner.support import left, new_namespace, section
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 SCRIPT = """#!/bin/sh
 # mediator: {runner}
@@ -39,7 +39,7 @@ PATIENCE = 900.0
 class Stage:
     """A mediator with the same script for both runners."""
 
-    def __init__(self, home: Path, namespace: Calls, *, seconds: float) -> None:
+    def __init__(self, home: Path, namespace: KubernetesClient, *, seconds: float) -> None:
         self.shared = home / "shared"
         self.shared.mkdir()
         self.shared.chmod(0o777)
@@ -76,7 +76,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(*, seconds: float) -> AsyncIterator[tuple[Stage, Calls]]:
+async def staged(*, seconds: float) -> AsyncIterator[tuple[Stage, KubernetesClient]]:
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)
         async with new_namespace() as namespace:

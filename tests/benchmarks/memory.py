@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 
 from tests.benchmarks.load import send, tickets
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Mediator
 from tests.support.scripts import OK
-from tests.support.waiting import eventually
 
 
 def main() -> None:

@@ -32,8 +32,8 @@ from tests.benchmarks.simulation.erlang import mean_wait
 from tests.benchmarks.simulation.given import Given, Script, Times
 from tests.benchmarks.simulation.report import part
 from tests.support import postgresql
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 SLEEPS = '#!/bin/sh\nexec sleep "$1"\n'
 ALONE = 15

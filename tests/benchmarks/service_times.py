@@ -26,21 +26,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from sqlalchemy import Connection, event, func, select
+from sqlalchemy import Connection, Engine, event, func, select
 
 from mediator.model.delivery import Claim
 from mediator.storage import accept, claim, queries, transitions
-from mediator.storage.interface import Appetite, Finish
-from mediator.storage.postgres import PostgresqlDatabase, Server
+from mediator.storage.interface import Capacity, Finish
+from mediator.storage.postgres import PostgresDatabase, Server
 from mediator.storage.postgres_notify import CHANNEL
-from mediator.storage.store import _touch as touch
+from mediator.storage.store import touch
 from tests.benchmarks.load import send, tickets
 from tests.benchmarks.store import WAITS
 from tests.benchmarks.store_rates import HOUR, OK, SUCCEEDED, handed
 from tests.support import postgresql
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Mediator
 from tests.support.scripts import OK as SCRIPT
-from tests.support.waiting import eventually
 
 MANY = 25
 PENDING = 5000
@@ -79,17 +79,17 @@ class Bench:
     """One database, asked by one connection."""
 
     def __init__(self, url: str, repeat: int) -> None:
-        self.database = PostgresqlDatabase(Server(url=url))
+        self.database = PostgresDatabase(Server(url=url))
         self.database.open()
         self.repeat = repeat
         self.number = 0
         self.claimed: list[Claim] = []
         pid: list[int] = []
         asked = select(func.pg_backend_pid())
-        self.database.transaction(lambda conn: pid.append(conn.execute(asked).scalar_one()))
+        self.database.write(lambda conn: pid.append(conn.execute(asked).scalar_one()))
         self._times = Path(f"/proc/{pid[0]}/schedstat")
         self._trips = 0
-        event.listen(self.database._writer, "before_cursor_execute", self._note)
+        event.listen(Engine, "before_cursor_execute", self._note)
 
     def _note(self, *_: object) -> None:
         self._trips += 1
@@ -105,7 +105,7 @@ class Bench:
         self._trips, server, client = 0, self._server(), time.thread_time()
         for _ in range(count):
             began = time.perf_counter()
-            self.database.transaction(lambda conn: _nested(conn, work))
+            self.database.write(lambda conn: _nested(conn, work))
             walls.append(time.perf_counter() - began)
         return Cost(
             wall=statistics.median(walls) * 1000,
@@ -123,11 +123,11 @@ class Bench:
 
     def claim(self, count: int) -> Work:
         room = {"a.py": count} if count else {"none.py": 8}
-        appetite = Appetite(owner="me", interactive_slots=4, slots=max(count, 8), room=room)
+        capacity = Capacity(owner="me", interactive_slots=4, slots=max(count, 8), room=room)
 
         def work(conn: Connection) -> object:
             now = datetime.now(UTC)
-            self.claimed += claim.claim(conn, appetite, now=now, lease=now + HOUR)
+            self.claimed += claim.claim(conn, capacity, now=now, lease=now + HOUR)
             return True
 
         return work

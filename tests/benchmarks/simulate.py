@@ -6,7 +6,7 @@
                                         [--flush MS] [--times FILE] [--seed 1]
                                         [--only grid trouble]
 
-Simulates, event by event, what `docs/scaling.md` describes, with the service times that
+Simulates, event by event, what `docs/explanation/scaling.md` describes, with the service times that
 `tests.benchmarks.service_times` measured, or those of `--times`. First a table of rates (events a
 minute) for each kind of script, then troubles: a burst, slow scripts beside quick ones, scripts
 that fail, a mediator that dies. Seeds are fixed: the same arguments print the same figures. Delays

@@ -39,7 +39,7 @@ import psutil
 
 from mediator.settings.schema import Store
 from mediator.storage.factory import migrate, store_of
-from tests.benchmarks.filling import fill
+from tests.benchmarks.backlog import fill
 from tests.benchmarks.load import send, tickets
 from tests.benchmarks.store_rates import Figures, handed, measured
 from tests.support import postgresql

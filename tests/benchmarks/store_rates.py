@@ -19,7 +19,7 @@ import uuid_utils
 from mediator.model.delivery import Claim, Ended, NewDelivery, Outcome, State, TicketFields, Verdict
 from mediator.settings.schema import Store
 from mediator.storage.factory import store_of
-from mediator.storage.interface import Appetite, Finish
+from mediator.storage.interface import Capacity, Finish
 
 CALLERS = 16
 SLOTS = 8
@@ -102,12 +102,12 @@ class Bench:
 
     async def run(self, count: int) -> None:
         """Claim and finish: as many rounds as a dispatcher with eight slots needs."""
-        appetite = Appetite(owner="me", interactive_slots=4, slots=SLOTS, room={"a.py": SLOTS})
+        capacity = Capacity(owner="me", interactive_slots=4, slots=SLOTS, room={"a.py": SLOTS})
         done = 0
         while done < count:
             now = datetime.now(UTC)
             began = time.perf_counter()
-            claims = await self.store.claim(appetite, now=now, lease=now + HOUR)
+            claims = await self.store.claim(capacity, now=now, lease=now + HOUR)
             self.claims.append(time.perf_counter() - began)
             await asyncio.gather(*(self.finish(claim) for claim in claims))
             done += len(claims)

@@ -33,8 +33,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.benchmarks.load import send, tickets
+from tests.support.conditions import eventually_true
 from tests.support.mediator import OPERATOR, Mediator
-from tests.support.waiting import eventually_true
 
 SCRIPTS = {"empty": "", "requests": "import requests", "pytos2": "import pytos2.securechange"}
 SCRIPT = """#!{python}

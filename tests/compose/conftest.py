@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.compose import tool
+from tests.support.conditions import eventually_true
 from tests.support.debian import debian_image
 from tests.support.mediator import REPOSITORY
 from tests.support.podman import BUILD, FULL, PODMAN, must, podman
 from tests.support.prometheus import free_port
-from tests.support.waiting import eventually_true
 
 STARTED = ("postgres", "mediator", "prometheus", "alertmanager")
 _PACKAGES = ["postgresql", "prometheus", "prometheus-alertmanager", "wget", "ca-certificates"]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.compose.conftest import STARTED, Stack
+from tests.support.conditions import eventually_true
 from tests.support.mediator import REPOSITORY, SHIM
 from tests.support.podman import must, podman
-from tests.support.waiting import eventually_true
 
 pytestmark = pytest.mark.timeout(1200)  # the first one builds images
 TICKET = (REPOSITORY / "deploy" / "quickstart.d" / "ticket.xml").read_bytes()

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from mediator.model.signatures import Key
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
 from tests.support.prometheus import Prometheus, free_port
 from tests.support.scripts import OK, gated, interactive
-from tests.support.waiting import eventually
 from tests.support.wheels import make_wheel
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.conditions import eventually_true
 from tests.support.mediator import REPOSITORY, Mediator
 from tests.support.prometheus import free_port
-from tests.support.waiting import eventually_true
 
 SITE = REPOSITORY / "deploy" / "tls" / "nginx.conf"
 ECHO = """#!/usr/bin/env python3

@@ -17,8 +17,8 @@ from tests.faults.history import History, Kept, read_lines
 from tests.faults.load import Load
 from tests.faults.works import BY_NAME
 from tests.faults.world import World
+from tests.support.conditions import eventually
 from tests.support.mediator import Client
-from tests.support.waiting import eventually
 
 QUIET = 100.0
 """Seconds in which everything that was accepted must have ended after the last repair."""

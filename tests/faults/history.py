@@ -152,7 +152,7 @@ class History:
     """what stands in the file of effects and is no whole line"""
     shared: bool = False
     """several mediators worked on it: a script that one cannot stop may overlap with its next
-    attempt elsewhere (docs/postgresql.md)"""
+    attempt elsewhere (docs/reference/postgresql.md)"""
     by_id: Mapping[str, Kept] = field(init=False)
 
     def __post_init__(self) -> None:

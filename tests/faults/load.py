@@ -16,8 +16,8 @@ import uuid_utils
 from tests.faults.history import Handed, Work
 from tests.faults.works import INTERACTIVE, TRIGGERS
 from tests.faults.world import World
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover
-from tests.support.waiting import eventually
 
 TICKETS = 5
 """Tickets of each ordered script, whose deliveries wait for each other."""

@@ -12,8 +12,8 @@ import psutil
 
 from tests.faults import processes
 from tests.faults.world import LEASE, World
+from tests.support.conditions import eventually
 from tests.support.mediator import Mediator
-from tests.support.waiting import eventually
 
 
 @dataclass(kw_only=True)

@@ -53,9 +53,8 @@ def _name(process: psutil.Process) -> str:
 
 
 def _works(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return "MEDIATOR_DELIVERY_ID" in process.environ()
-    return False
+    """Whether it is a script: what waits for one has the name of its supervisor still."""
+    return _name(process) not in {"", _SUPERVISOR}
 
 
 @dataclass(slots=True)

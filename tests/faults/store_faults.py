@@ -16,8 +16,8 @@ import psutil
 
 from tests.faults import log_tail
 from tests.faults.world import World
+from tests.support.conditions import eventually
 from tests.support.postgresql import Postgresql
-from tests.support.waiting import eventually
 
 
 def _server(world: World) -> Postgresql:

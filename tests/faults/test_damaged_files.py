@@ -48,7 +48,7 @@ def spoil(path: Path, start: int, size: int) -> None:
 async def test_a_commit_that_was_damaged_in_the_log_takes_the_later_ones_with_it(
     mediator: Mediator,
 ) -> None:
-    """SQLite cannot tell it from a torn end, so neither can the mediator; docs/faults.md."""
+    """SQLite takes it for a torn end, so the mediator does too; docs/explanation/faults.md."""
     ids = await handed_over(mediator)
     mediator.kill()
     log = database(mediator).with_name("mediator.db-wal")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.helm import CHART, Helm, the
 from tests.support.mediator import REPOSITORY, Mediator
+from tests.support.prometheus import free_port
 
 HELLO = """\
 #!/bin/bash
@@ -19,10 +20,10 @@ printf 'hello %s\\n' "$SCW_EVENT"
 """
 
 
-@pytest.fixture
-def mediator(tmp_path: Path) -> Iterator[Mediator]:
+@pytest.fixture(scope="module")
+def mediator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
     """One with a script."""
-    mediator = Mediator(tmp_path / "mediator")
+    mediator = Mediator(tmp_path_factory.mktemp("mediator"))
     mediator.script("hello.py", HELLO)
     mediator.script("fails.py", "#!/bin/sh\nexit 3\n")
     with mediator:
@@ -95,16 +96,15 @@ def test_without_a_script_the_key_and_the_address_are_proved(
 
 
 def test_a_wrong_key_fails_the_test(helm4: Helm, mediator: Mediator, tmp_path: Path) -> None:
-    (mediator.home / "securechange.key").write_text("x" * 40 + "\n")
-    done = _run(helm4, mediator, tmp_path / "pod", SCRIPT="", EXPECT="")
+    stranger = Mediator(tmp_path / "stranger", url=mediator.url)
+    (stranger.home / "securechange.key").write_text("x" * 40 + "\n")
+    done = _run(helm4, stranger, tmp_path / "pod", SCRIPT="", EXPECT="")
     assert done.returncode == 77, done.stdout + done.stderr
     assert "key securechange is refused" in done.stdout
 
 
-def test_a_mediator_that_is_away_fails_the_test(
-    helm4: Helm, mediator: Mediator, tmp_path: Path
-) -> None:
-    mediator.kill()
-    done = _run(helm4, mediator, tmp_path / "pod")
+def test_a_mediator_that_is_away_fails_the_test(helm4: Helm, tmp_path: Path) -> None:
+    away = Mediator(tmp_path / "mediator", url=f"http://127.0.0.1:{free_port()}")
+    done = _run(helm4, away, tmp_path / "pod")
     assert done.returncode != 0
     assert "not reachable" in done.stdout

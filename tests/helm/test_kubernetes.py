@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mediator.keeper import rights as of_keeper
-from mediator.runners.kubernetes import rights as of_runner
+from mediator.kube.access import KEEPER_RIGHTS, RUNNER_RIGHTS
 from mediator.settings.schema import Settings
 from tests.support.helm import (
     CHART,
@@ -82,7 +81,7 @@ def test_the_role_is_that_of_the_project_and_bound_to_who_needs_it(
 
 @pytest.mark.parametrize(
     ("values", "wanted"),
-    [(JOBS, of_runner.JOB_RIGHTS), (KEEPER, of_keeper.KEEPER_RIGHTS)],
+    [(JOBS, RUNNER_RIGHTS), (KEEPER, KEEPER_RIGHTS)],
     ids=["jobs", "keeper"],
 )
 def test_the_role_gives_exactly_what_the_mediator_asks_for(

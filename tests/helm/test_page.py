@@ -1,4 +1,4 @@
-"""What docs/deploy/helm.md shows is taken by the chart."""
+"""What docs/how-to/helm.md shows is taken by the chart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.helm import CHART, MINIMAL, REPOSITORY, Helm
 
-PAGE = (REPOSITORY / "docs" / "deploy" / "helm.md").read_text()
+PAGE = (REPOSITORY / "docs" / "how-to" / "helm.md").read_text()
 BLOCKS = [
     block
     for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

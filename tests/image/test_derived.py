@@ -1,4 +1,4 @@
-"""An image of one's own with scripts in it, by the Dockerfile that docs/deploy/image.md shows."""
+"""An image of one's own with scripts in it, by the Dockerfile that docs/how-to/image.md shows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ENV MEDIATOR_ENVIRONMENTS__WHEELS='["/wheels"]'
 
 def documented() -> str:
     """The Dockerfile of the page."""
-    text = (REPOSITORY / "docs" / "deploy" / "image.md").read_text()
+    text = (REPOSITORY / "docs" / "how-to" / "image.md").read_text()
     found = re.search(r"^    FROM .*\n(?:    .*\n)+", text, re.MULTILINE)
     assert found is not None
     return textwrap.dedent(found[0])

@@ -92,9 +92,9 @@ END
 @test "200: stdout goes on when stderr is closed, and the other way round" {
     result 0 3 outerr
     call </dev/null
-    env -i MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" </dev/null >"$out" 2>&-
+    env -i --default-signal MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" </dev/null >"$out" 2>&-
     [[ $(<"$out") == out ]]
-    env -i MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" </dev/null 2>"$err" >&-
+    env -i --default-signal MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" </dev/null 2>"$err" >&-
     [[ $(<"$err") == err ]]
 }
 
@@ -158,7 +158,7 @@ END
 
 @test "an answer that stays 503 is told when the time is over" {
     problem 503 "It is draining."
-    call MEDIATOR_TIMEOUT=2 </dev/null
+    call MEDIATOR_TIMEOUT=5 </dev/null # time for two tries
     ((status == 75))
     [[ $said == *"the mediator did not take the ticket (tries: "*"HTTP 503: It is draining." ]]
     [[ -e $received/2.json ]]

@@ -33,6 +33,14 @@ keep() { # number body...: that many calls that fail, one after another
     done
 }
 
+all_are_sent() { # -> again: how many more calls it took, where so much takes longer than one has time for
+    for ((again = 0; again < 20; again++)); do
+        [[ $(kept) != 0 ]] || return 0
+        call_up < <(printf last)
+    done
+    return 1
+}
+
 by_hand() { # slot milliseconds body [key]: a ticket as the shim keeps it
     local digest
     digest=$(printf '%s' "$3" | openssl dgst -sha256 -binary | base64)
@@ -276,11 +284,11 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
 }
 
 @test "twenty calls at once while the mediator is down, then up: every ticket arrives" {
-    local number calls=()
+    local number again calls=()
     cp "$shim" "$BATS_TEST_TMPDIR/notify"
     for number in {1..20}; do
         out_of=$BATS_TEST_TMPDIR/said$number
-        env -i MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=5 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
+        env -i --default-signal MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=5 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
             MEDIATOR_SPOOL_DIR="$spool" "$bash" "$BATS_TEST_TMPDIR/notify" "$number" < <(printf 'down%s' "$number") 2>"$out_of" 3>&- &
         calls+=("$!")
     done
@@ -288,17 +296,17 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
     (($(kept) == 20))
     [[ $(grep -L "; kept in the spool" "$BATS_TEST_TMPDIR"/said*) == "" ]]
     for number in {1..20}; do
-        env -i MEDIATOR_URL="$url" MEDIATOR_TIMEOUT=30 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
+        env -i --default-signal MEDIATOR_URL="$url" MEDIATOR_TIMEOUT=30 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
             MEDIATOR_SPOOL_DIR="$spool" "$bash" "$BATS_TEST_TMPDIR/notify" < <(printf 'up%s' "$number") 2>"$BATS_TEST_TMPDIR/up$number" 3>&- &
         calls+=("$!")
     done
     wait_for_calls
     call_up < <(printf last)
     cat "$BATS_TEST_TMPDIR"/up*
-    (($(kept) == 0))
+    all_are_sent
     [[ $(bodies | sort -u) == "$({ printf 'up%s\n' {1..20} && printf 'down%s\n' {1..20} && printf 'last\n'; } | sort)" ]]
     # What was sent again, because its answer came too late for that call, is the same delivery.
-    [[ $(grep -ho '"idempotency-key": "[0-9a-f]*"' "$received"/*.json | sort -u | wc -l) -eq 41 ]]
+    [[ $(grep -ho '"idempotency-key": "[0-9a-f]*"' "$received"/*.json | sort -u | wc -l) -eq $((41 + again)) ]]
 }
 
 @test "calls that keep and calls that send at once lose nothing" {
@@ -307,7 +315,7 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
     for number in {1..24}; do
         local to=$url
         ((number % 2)) || to=http://127.0.0.1:1
-        env -i MEDIATOR_URL="$to" MEDIATOR_TIMEOUT=5 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
+        env -i --default-signal MEDIATOR_URL="$to" MEDIATOR_TIMEOUT=5 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
             MEDIATOR_SPOOL_DIR="$spool" "$bash" "$BATS_TEST_TMPDIR/notify" "$number" < <(printf 'n%s' "$number") 2>/dev/null 3>&- &
         calls+=("$!")
         sleep 0.1
@@ -353,7 +361,7 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
     cp "$shim" "$BATS_TEST_TMPDIR/notify"
     for number in {1..12}; do
         # Nobody listens, so that the ticket is written about a second after the start.
-        env -i PATH="$path" MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=1 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
+        env -i --default-signal PATH="$path" MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=1 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
             MEDIATOR_SPOOL_DIR="$spool" "$bash" "$BATS_TEST_TMPDIR/notify" "$number" <"$BATS_TEST_TMPDIR/body" 2>/dev/null 3>&- &
         pid=$!
         sleep "0.$((number % 4 + 5))"

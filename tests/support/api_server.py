@@ -33,7 +33,8 @@ class ApiServer:
     """whether connections of execs are cut before the command has ended"""
     busy: set[asyncio.Task[Any]] = field(default_factory=set)
     """what handles execs"""
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    watched: list[asyncio.Queue[dict[str, Any] | None]] = field(default_factory=list)
+    """what each watch is to be told; None ends it"""
     url: str = ""
 
     def add_pod(self, name: str = "sc-1") -> None:
@@ -53,24 +54,22 @@ class ApiServer:
 
     def kubeconfig(self, directory: Path) -> Path:
         """A kubeconfig of it."""
-        path = directory / "kubeconfig"
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": self.url}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        path.write_text(yaml.safe_dump(document))
-        return path
+        return write_kubeconfig(directory, self.url)
+
+    def change(self, kind: str, pod: dict[str, Any]) -> None:
+        """Tell whoever watches that a pod is ADDED, MODIFIED or DELETED."""
+        for events in self.watched:
+            events.put_nowait({"type": kind, "object": pod})
 
     async def list_or_watch(self, request: web.Request) -> web.StreamResponse:
-        """A watch says nothing until the end."""
+        """A watch says what is changed, until the end."""
         if "watch" in request.query:
             response = web.StreamResponse()
             await response.prepare(request)
-            await self.over.wait()
+            events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+            self.watched.append(events)
+            while (event := await events.get()) is not None:
+                await response.write(json.dumps(event).encode() + b"\n")
             return response
         return web.json_response({"metadata": {"resourceVersion": "9"}, "items": self.pods})
 
@@ -118,6 +117,21 @@ class ApiServer:
         return socket
 
 
+def write_kubeconfig(directory: Path, url: str) -> Path:
+    """A kubeconfig of the server at that address."""
+    path = directory / "kubeconfig"
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
 @asynccontextmanager
 async def api_server(server: ApiServer) -> AsyncIterator[ApiServer]:
     """Serve while the block runs."""
@@ -133,7 +147,8 @@ async def api_server(server: ApiServer) -> AsyncIterator[ApiServer]:
     try:
         yield server
     finally:
-        server.over.set()
+        for events in server.watched:
+            events.put_nowait(None)
         await runner.cleanup()
         if server.busy:  # whoever asked may have gone before the command
             await asyncio.wait(server.busy)

@@ -12,12 +12,12 @@ from typing import Any
 
 from mediator.catalog.environments.builder import Builder, builder
 from mediator.catalog.environments.uv import Uv
-from mediator.catalog.live import Changes, LiveScripts
-from mediator.catalog.loader import ScriptsDirectory
+from mediator.catalog.live import LiveScripts, ScriptChanges
+from mediator.catalog.loader import ScriptLoader, ScriptsDirectory
 from mediator.catalog.script import Script
 from mediator.metrics import Metrics
 from mediator.settings.schema import Settings
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 SHELL = "#!/bin/sh\nexit 0\n"
 PYTHON = "#!/usr/bin/env python3\nprint('here')\n"
@@ -47,12 +47,15 @@ def builder_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> B
 class Live:
     """A running catalog and what it has told."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, loader: ScriptLoader | None = None) -> None:
         self.metrics = Metrics()
         self.scripts = LiveScripts(
-            ScriptsDirectory(settings=settings), builder_of(settings), metrics=self.metrics
+            ScriptsDirectory(settings=settings),
+            builder_of(settings),
+            metrics=self.metrics,
+            loader=loader,
         )
-        self.told: list[Changes] = []
+        self.told: list[ScriptChanges] = []
         self.scripts.listen(self.told.append)
 
     @property
@@ -104,10 +107,12 @@ def _holds(script: Script | None, text: str) -> bool:
 
 
 @asynccontextmanager
-async def live(home: Path, **sections: Any) -> AsyncIterator[Live]:
-    """A catalog that follows `home`/scripts."""
+async def live(
+    home: Path, *, loader: ScriptLoader | None = None, **sections: Any
+) -> AsyncIterator[Live]:
+    """A catalog that follows `home`/scripts; `loader` reads it in place of the usual one."""
     (home / "scripts").mkdir(exist_ok=True)
-    running = Live(settings_in(home, **sections))
+    running = Live(settings_in(home, **sections), loader)
     await running.scripts.start()
     following = asyncio.create_task(running.scripts.run(), name="following")
     try:

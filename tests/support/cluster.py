@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.conditions import eventually_true
 from tests.support.helm import CHART
 from tests.support.mediator import KEY, OPERATOR
-from tests.support.waiting import eventually_true
 
 IMAGE = "localhost/mediator"
 _HAND_OVER = r"""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.podman import must
+from tests.support.registries import archives
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mediator-tests"
 _SUITE = "bookworm"
@@ -32,22 +33,22 @@ def _make_image(tag: str, packages: Sequence[str], changes: Sequence[str]) -> No
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         root, archive = f"{directory}/root", f"{directory}/root.tar"
         include = ",".join(packages)
-        _run("debootstrap", "--variant=minbase", f"--include={include}", _SUITE, root, _mirror())
+        # Where the archive is not known, debootstrap knows one.
+        mirror = [archive.uri for archive in archives() if archive.suite == _SUITE][:1]
+        # In a namespace of its own: what it mounts there ends with it, however it ends.
+        alone = ("unshare", "--mount", "--propagation=private")
+        _run(
+            *alone,
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={include}",
+            _SUITE,
+            root,
+            *mirror,
+        )
         _run("tar", "-C", root, "--exclude=./var/cache/apt/archives/*.deb", "-cf", archive, ".")
         options = (option for change in changes for option in ("--change", change))
         must("import", "--quiet", *options, archive, tag)
-
-
-def _mirror() -> str:
-    """Where apt gets Debian from, on Debian; elsewhere where everybody does."""
-    told = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = (line.rpartition(" ") for line in told.stdout.splitlines())
-    return next((uri for uri, _, suite in found if suite == _SUITE), "http://deb.debian.org/debian")
 
 
 def _run(*command: str) -> None:

@@ -66,7 +66,7 @@ def _rendered(program: Path, values: str, release: str, options: tuple[str, ...]
 
 
 def _manifests(text: str) -> list[Manifest]:
-    return [document for document in yaml.safe_load_all(text) if document is not None]
+    return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document is not None]
 
 
 def of_kind(manifests: Sequence[Manifest], kind: str) -> list[Manifest]:

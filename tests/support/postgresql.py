@@ -24,8 +24,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from mediator.storage import schema
 from mediator.storage.postgres import Server, once
+from mediator.storage.schema import HISTORY
 
 _SECONDS = 60
 _TEMPLATE = "template_mediator"
@@ -88,7 +88,7 @@ class Postgresql:
             file.write(f"{_SETTINGS}{self.settings}unix_socket_directories = '{self.home}'\n")
         self.start()
         self.run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-        once(Server(url=self.url(_TEMPLATE)), schema.upgrade)
+        once(Server(url=self.url(_TEMPLATE)), HISTORY.upgrade)
 
     def start(self) -> None:
         """Start the server and wait until it answers; again on the same port."""
@@ -160,6 +160,13 @@ def running(settings: str = "", *, directory: Path | None = None) -> Iterator[Po
             yield server
         finally:
             server.stop()
+
+
+def ask(url: str, statement: str) -> list[tuple[object, ...]]:
+    """The answer to one statement, as a person at `psql` gets it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
 
 
 def _owner() -> str:

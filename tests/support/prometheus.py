@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import yaml
 
-from tests.support.waiting import eventually_true
+from tests.support.conditions import eventually_true
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -19,11 +19,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from tests.support.checkout import REPOSITORY, copy_checkout
+from tests.support.conditions import eventually_true
 from tests.support.debian import CACHE, debian_image, one_at_a_time
 from tests.support.podman import PODMAN, must, podman
-from tests.support.waiting import eventually_true
 
-REPOSITORY = Path(__file__).parents[2]
 TICKET = (REPOSITORY / "deploy" / "quickstart.d" / "ticket.xml").read_bytes()
 PACKAGES = [
     *("systemd", "systemd-sysv", "dbus", "mount", "procps", "ca-certificates"),
@@ -192,21 +192,6 @@ SHIM = {
     "MEDIATOR_KEY_ID": "securechange",
     "MEDIATOR_KEY_FILE": "/etc/mediator/credentials/securechange.key",
 }
-
-
-def copy_checkout(target: Path) -> None:
-    """What belongs to the repository, as it is now."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    for name in filter(None, names):
-        if (REPOSITORY / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, target / name)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ store:
 
 @pytest.fixture(scope="module")
 def service(host: Machine) -> Machine:
-    """What docs/deploy/systemd.md says about a further secret, done."""
+    """What docs/how-to/systemd.md says about a further secret, done."""
     assert host.install("--extras").returncode == 0
     host.do("runuser", "-u", "postgres", "--", "psql", stdin=ROLE.encode())
     host.write("/etc/mediator/credentials/database.password", "a password of its own\n", "0600")

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.support.waiting import eventually_true
+from tests.support.conditions import eventually_true
 from tests.support.wheels import make_wheel
 from tests.systemd.machine import SHIM, Machine
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.systemd.machine import Machine, copy_checkout
+from tests.support.checkout import copy_checkout
+from tests.systemd.machine import Machine
 
 pytestmark = pytest.mark.timeout(600)
 ECHO = '#!/bin/bash\necho "$1"\n'

@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
     [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")],
 )
-CHART_PAGE = REPOSITORY / "docs" / "deploy" / "helm.md"
+CHART_PAGE = REPOSITORY / "docs" / "how-to" / "helm.md"
 CHART_VALUES = yaml.safe_load((REPOSITORY / "helm" / "mediator" / "values.yaml").read_text())
 SHIM = (REPOSITORY / "bash_shim" / "securechange-shim").read_text()
 COMPOSE = (REPOSITORY / "deploy" / "compose.yaml").read_text()

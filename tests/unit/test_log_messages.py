@@ -1,4 +1,4 @@
-"""docs/logs.md lists every message that is logged, and no other."""
+"""docs/reference/logs.md lists every message that is logged, and no other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 LEVELS = {"debug", "info", "warning", "error"}
 METHODS = {**{level: level for level in LEVELS}, "exception": "error"}
-PAGE = (REPOSITORY / "docs" / "logs.md").read_text().partition("\n## Traces\n")[0]
+PAGE = (REPOSITORY / "docs" / "reference" / "logs.md").read_text().partition("\n## Traces\n")[0]
 
 
 @dataclass

@@ -118,7 +118,7 @@ url: sqlite:////var/lib/mediator/mediator.db
 {{- ceil $sum | int -}}
 {{- end -}}
 
-{{/* What an orderly stop takes: docs/operations.md asks for ten seconds more, and a few are for the network. */}}
+{{/* What an orderly stop takes: docs/how-to/operate.md asks for ten seconds more, and a few are for the network. */}}
 {{- define "mediator.terminationGracePeriodSeconds" -}}
 {{- if kindIs "invalid" .Values.terminationGracePeriodSeconds -}}
 {{- $dispatch := (include "mediator.settings" . | fromYaml).dispatch -}}

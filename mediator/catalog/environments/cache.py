@@ -1,4 +1,4 @@
-"""The directory where environments are kept: one each, whole or not there at all.
+"""The environment cache: a directory for each environment, whole or not there at all.
 
 KEY/            an environment; the time of KEY/mediator.json says when it was last needed
 KEY.lock        held while KEY is built or removed, also by a uv that has lost its mediator
@@ -32,7 +32,7 @@ _PAUSE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shelf:
+class EnvironmentCache:
     """Environments on disk, shared by mediators that are given the same directory."""
 
     directory: Path
@@ -45,7 +45,7 @@ class Shelf:
         """Whether it is there, and the Python it was made with too."""
         return (self.directory / key / _CARD).is_file() and self.python(key).exists()
 
-    def used(self, key: str) -> None:
+    def touch(self, key: str) -> None:
         """Remember that it is needed. On a read-only disk nothing is removed either."""
         try:
             os.utime(self.directory / key / _CARD)
@@ -64,7 +64,7 @@ class Shelf:
 
     def begin(self, key: str) -> Path:
         """Where to build; what earlier builds left is removed. Hold the lock."""
-        self.sweep(key)
+        self.clean_up(key)
         return Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.directory)) / "environment"
 
     def put(self, key: str, built: Path, card: dict[str, Any]) -> None:
@@ -72,14 +72,14 @@ class Shelf:
         (built / _CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         os.sync()  # a power cut must not leave the name and lose what is in the files
         if (self.directory / key).exists():
-            self._take_away(key)
+            self._set_aside(key)
         built.rename(self.directory / key)
 
-    def remove(self, *, keep: Collection[str], unused_for: timedelta) -> list[str]:
+    def evict(self, *, keep: Collection[str], unused_for: timedelta) -> list[str]:
         """Remove environments that nobody has needed for so long; their keys."""
         oldest = time.time() - unused_for.total_seconds()
         old = (key for key in self._keys() if key not in keep and self._last_used(key) <= oldest)
-        return [key for key in old if self._removed(key)]
+        return [key for key in old if self._evicted(key)]
 
     def _keys(self) -> set[str]:
         """Of environments, and of what is left of builds that were cut off."""
@@ -94,23 +94,23 @@ class Shelf:
                 return path.stat().st_mtime
         return 0.0
 
-    def _removed(self, key: str) -> bool:
+    def _evicted(self, key: str) -> bool:
         with self._lock(key) as descriptor:
             if descriptor is None:
                 return False
             there = (self.directory / key).exists()
             if there:
-                self._take_away(key)
-            self.sweep(key)
+                self._set_aside(key)
+            self.clean_up(key)
             (self.directory / f"{key}.lock").unlink(missing_ok=True)
             return there
 
-    def _take_away(self, key: str) -> None:
+    def _set_aside(self, key: str) -> None:
         """By a rename first, so that half an environment never has the name of a whole one."""
         gone = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.directory))
         (self.directory / key).rename(gone / "environment")
 
-    def sweep(self, key: str) -> None:
+    def clean_up(self, key: str) -> None:
         """Remove what builds have left. Hold the lock."""
         for left in self.directory.glob(f".{key}.*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -126,12 +126,12 @@ class Shelf:
             why = f"{self.directory} cannot be written ({error.strerror})"
             raise BuildFailed(why) from error
         try:
-            yield descriptor if _taken(descriptor, path) else None
+            yield descriptor if _acquired(descriptor, path) else None
         finally:
             os.close(descriptor)
 
 
-def _taken(descriptor: int, path: Path) -> bool:
+def _acquired(descriptor: int, path: Path) -> bool:
     """Whether the lock is ours now, and its file is still the one that others will open."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

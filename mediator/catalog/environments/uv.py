@@ -1,4 +1,4 @@
-"""Running uv, and programs that tell about interpreters, with nothing of the daemon's secrets.
+"""uv, and the Pythons that are installed; both are run with nothing of the daemon's secrets.
 
 uv's own settings: https://docs.astral.sh/uv/reference/environment/
 """
@@ -11,10 +11,13 @@ import re
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from uv import find_uv_bin
 
-from mediator.settings.schema import Building
+from mediator.catalog.files import Fingerprint, fingerprint
+from mediator.catalog.metadata import Requirements
+from mediator.settings.schema import EnvironmentSettings
 
 _PASSED = ("HOME", "PATH", "LANG", "TZ", "TMPDIR", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -33,10 +36,13 @@ _PIP: Mapping[str, str] = {
 """pip's variables, and what says the same to uv, which does not read them."""
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _LABELS = re.compile(r"\b(?:error|cause): ?")
-_LONGEST = 600
+_LONGEST_REASON = 600
 """Characters of uv's words that are shown."""
 _GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL."""
+_PATIENCE = 20.0
+"""Seconds an interpreter may take to say what it is."""
+_QUESTION = "import sys; print(sys.executable); print('%d.%d.%d' % sys.version_info[:3])"
 
 
 class BuildFailed(Exception):
@@ -44,19 +50,10 @@ class BuildFailed(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
-    """How a program ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Uv:
     """uv, set up by the settings."""
 
-    settings: Building
+    settings: EnvironmentSettings
     environ: Mapping[str, str]
     """the daemon's environment; little of it is passed on"""
 
@@ -64,14 +61,14 @@ class Uv:
         """What uv says on stdout. Raises `BuildFailed` with its reason, or on time-out."""
         argv = [find_uv_bin(), "--no-progress", "--color=never", *arguments]
         seconds = self.settings.build_timeout.total_seconds()
-        ended = await self.execute(argv, seconds=seconds, keep_open=keep_open)
-        if ended.code:
-            raise BuildFailed(_reason(ended.stderr) or f"uv ended with code {ended.code}")
-        return ended.stdout.strip()
+        finished = await self.execute(argv, seconds=seconds, keep_open=keep_open)
+        if finished.code:
+            raise BuildFailed(reason_in(finished.stderr) or f"uv ended with code {finished.code}")
+        return finished.stdout.strip()
 
     async def execute(
         self, argv: Sequence[str], *, seconds: float, keep_open: Sequence[int] = ()
-    ) -> Ended:
+    ) -> FinishedProgram:
         """Run a program to its end, for at most so many seconds and as long as this task.
 
         Raises `BuildFailed` when it cannot be started or takes too long.
@@ -96,7 +93,7 @@ class Uv:
             raise BuildFailed(f"{argv[0]} took longer than {seconds:g} seconds") from None
         finally:
             await asyncio.shield(_end(process))
-        return Ended(
+        return FinishedProgram(
             code=process.returncode or 0,
             stdout=stdout.decode(errors="replace"),
             stderr=stderr.decode(errors="replace"),
@@ -136,6 +133,15 @@ class Uv:
         return [*options, *(f"--index={url}" for url in settings.extra_index_urls)]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedProgram:
+    """How a program ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
 def _is_passed(name: str) -> bool:
     by_name = name in _PASSED or name.upper() in _PROXIES or name in _UV
     return by_name or bool(_OF_AN_INDEX.fullmatch(name))
@@ -161,14 +167,82 @@ def _signal(pid: int, number: signal.Signals) -> None:
         return
 
 
-def _reason(stderr: str) -> str:
+def reason_in(stderr: str) -> str:
     """The words of uv in one line, without credentials of an index."""
     told = stderr[max(0, stderr.find("error:")) :].partition("\nhint:")[0]
     lines = (_LABELS.sub(" ", line).strip() for line in told.splitlines())
     whole = " ".join(": ".join(line for line in lines if line).split())
-    return without_credentials(whole)[:_LONGEST].rstrip(" .:")
+    return without_credentials(whole)[:_LONGEST_REASON].rstrip(" .:")
 
 
 def without_credentials(text: str) -> str:
     """The text with user and password of every URL left out."""
     return _CREDENTIALS.sub("***@", text)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstalledPython:
+    """An installed interpreter."""
+
+    path: str
+    """the interpreter itself, as it says; not what stands in for it on the PATH"""
+    version: str
+    asked: str
+    """the path under which it was found"""
+
+
+class Interpreters:
+    """Finds interpreters, and remembers them for as long as their files stay the same."""
+
+    def __init__(self, uv: Uv) -> None:
+        self._uv = uv
+        self._asked: dict[tuple[str, Fingerprint], InstalledPython] = {}
+
+    async def find(self, requirements: Requirements) -> InstalledPython:
+        """The one the settings or the first line name, when it is new enough; else any that is.
+
+        Raises `BuildFailed` when there is none.
+        """
+        setting = self._uv.settings.python or ""
+        wishes = [requirements.interpreter, requirements.version, setting]
+        if setting and not requirements.version and requirements.packages:
+            wishes = [setting, requirements.interpreter]
+        told = ""
+        for wish in filter(None, wishes):
+            python = await self._wished(wish)
+            if python is not None and requirements.accepts(python.version):
+                return python
+            told = told or (f"{python.path} is {python.version}" if python else f"no {wish}")
+        return await self._any(requirements, told)
+
+    async def _wished(self, wish: str) -> InstalledPython | None:
+        try:
+            path = wish if Path(wish).is_absolute() else await self._search(wish)
+            return await self._ask(path)
+        except BuildFailed:
+            return None
+
+    async def _any(self, requirements: Requirements, told: str) -> InstalledPython:
+        version = requirements.requires_python
+        try:
+            return await self._ask(await self._search(version or "python3"))
+        except BuildFailed as error:
+            wanted = f"a Python {version}" if version else "a Python"
+            seen = f"; {told}" if told else ""
+            raise BuildFailed(f"{wanted} is not installed here{seen}") from error
+
+    async def _search(self, request: str) -> str:
+        return await self._uv.run(
+            "python", "find", "--no-cache", "--system", "--no-project", request
+        )
+
+    async def _ask(self, path: str) -> InstalledPython:
+        key = path, fingerprint(Path(path))
+        if key not in self._asked:
+            argv = [path, "-I", "-S", "-c", _QUESTION]
+            finished = await self._uv.execute(argv, seconds=_PATIENCE)
+            lines = finished.stdout.splitlines()
+            if finished.code or len(lines) != 2:
+                raise BuildFailed(f"{path} is no Python that works")
+            self._asked[key] = InstalledPython(path=lines[0], version=lines[1], asked=path)
+        return self._asked[key]

@@ -1,9 +1,15 @@
-"""The Job of an attempt and the Secret with its ticket: pure builders."""
+"""The Job of an attempt, its pod, and the Secret with its ticket: pure builders.
+
+A pod template is merged of four parts, each over the one before: safe defaults, the settings'
+`pod_template`, the policy of the script, and what makes it an attempt. The Secret holds the ticket
+and the program that starts the script, for any POSIX shell.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 import os
 import re
@@ -11,14 +17,92 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from mediator.kube.client import Manifest
+from mediator.model.delivery import Outcome
 from mediator.model.policy import EnvironmentSource, Limits, Pod, PodVolume
+from mediator.runners.outcome import Stopped
 from mediator.runners.port import Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
+
+MANAGED = "app.kubernetes.io/managed-by"
+MANAGER = "securechange-mediator"
+SELECTOR = f"{MANAGED}={MANAGER}"
+"""Selects everything that a mediator made for an attempt."""
+RUN = f"{MANAGER}/run"
+SCRIPT = f"{MANAGER}/script"
+RUN_NAME = f"{MANAGER}/run-name"
+"""Annotation: what the mediator calls the run; not every such name is one in the cluster."""
+STOPPED = f"{MANAGER}/stopped"
+"""Annotation: why the mediator had an attempt ended."""
+
+SCRIPT_CONTAINER = "script"
+STDERR_CONTAINER = "stderr"
+
+TICKET_DIRECTORY = "/mediator/ticket"
+PIPE_DIRECTORY = "/mediator/pipe"
+WORK_DIRECTORY = "/mediator/work"
+PROGRAM = "start"
+"""Key in the Secret of what starts the script."""
+TICKET = "ticket"
+"""Key in the Secret of what the script reads from its standard input."""
+STDERR = f"{PIPE_DIRECTORY}/stderr"
+
+_LONGEST = 52
+"""Characters of a name: the cluster makes the pod's by adding some, and 63 are allowed."""
+_UNFIT_NAME = re.compile(r"[^a-z0-9]+")
+_UNFIT_LABEL = re.compile(r"[^A-Za-z0-9._-]+")
 
 MOST = 1024 * 1024
 """Bytes a Secret can hold (https://kubernetes.io/docs/concepts/configuration/secret/)."""
 _LEEWAY = 60
 """Seconds after a pod's deadline at which the Job has it ended, should its node not have."""
+USER = 65532
+"""The user and group that scripts run as, `nonroot` in many images."""
+_RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+"""With the pod's own context, what the Pod Security Standards call restricted
+(https://kubernetes.io/docs/concepts/security/pod-security-standards/)."""
+_BASE_ENVIRONMENT = [
+    {"name": "HOME", "value": WORK_DIRECTORY},
+    {"name": "LANG", "value": "C.UTF-8"},
+    {"name": "TZ", "value": "UTC"},
+]
+_RELAY_RESOURCES = {
+    "requests": {"cpu": "5m", "memory": "16Mi"},
+    "limits": {"cpu": "500m", "memory": "64Mi"},
+}
+"""Of the container that copies standard error. Stated, because a quota may want that of each."""
+
+REFUSED = "refused: "
+"""Begins the termination message of an attempt whose script could not be started."""
+CANNOT_EXECUTE = 126
+"""What shells end with in such a case."""
+_MESSAGE = "/dev/termination-log"
+_OF_THE_CLUSTER = (
+    "KUBERNETES_PORT KUBERNETES_PORT_443_TCP KUBERNETES_PORT_443_TCP_ADDR "
+    "KUBERNETES_PORT_443_TCP_PORT KUBERNETES_PORT_443_TCP_PROTO KUBERNETES_SERVICE_HOST "
+    "KUBERNETES_SERVICE_PORT KUBERNETES_SERVICE_PORT_HTTPS"
+)
+"""Variables that every container is given, asked for or not."""
+
+RELAY = f"mkfifo {STDERR} 2>/dev/null; exec <{STDERR}; trap '' TERM; exec cat"
+"""What the other container runs.
+
+It ends when the script and all it started have ended, and not before, so that nothing is lost; but
+as long as there is no script it can be ended.
+"""
+
+END_NOW = {"spec": {"activeDeadlineSeconds": 1}}
+"""Has a node end a pod as after its deadline: SIGTERM, grace, SIGKILL.
+
+Unlike a pod that is deleted it stays: with its exit code, and with its log to be read to the end.
+"""
+
+_IDENTITY = ("name", "mountPath")
+"""What tells one entry of a list from another when two are merged."""
 
 
 def job(run: Run, pod: Pod, settings: Kubernetes) -> Manifest:
@@ -77,35 +161,20 @@ def secret(run: Run, settings: Kubernetes, *, owner: str) -> Manifest:
     }
 
 
-# What things are called in the cluster, and where they are found in a pod.
+def stop_patch(stopped: Stopped, *, has_pod: bool) -> Manifest:
+    """Leaves word in a Job that its attempt is to end, and why; without a pod it gets none."""
+    word = json.dumps({"outcome": stopped.outcome, "reason": stopped.reason})
+    patch: Manifest = {"metadata": {"annotations": {STOPPED: word}}}
+    return patch if has_pod else {**patch, "spec": {"parallelism": 0}}
 
-MANAGED = "app.kubernetes.io/managed-by"
-MANAGER = "securechange-mediator"
-SELECTOR = f"{MANAGED}={MANAGER}"
-"""Selects everything that a mediator made for an attempt."""
-RUN = f"{MANAGER}/run"
-SCRIPT = f"{MANAGER}/script"
-RUN_NAME = f"{MANAGER}/run-name"
-"""Annotation: what the mediator calls the run; not every such name is one in the cluster."""
-STOPPED = f"{MANAGER}/stopped"
-"""Annotation: why the mediator had an attempt ended."""
 
-SCRIPT_CONTAINER = "script"
-STDERR_CONTAINER = "stderr"
-
-TICKET_DIRECTORY = "/mediator/ticket"
-PIPE_DIRECTORY = "/mediator/pipe"
-WORK_DIRECTORY = "/mediator/work"
-PROGRAM = "start"
-"""Key in the Secret of what starts the script."""
-TICKET = "ticket"
-"""Key in the Secret of what the script reads from its standard input."""
-STDERR = f"{PIPE_DIRECTORY}/stderr"
-
-_LONGEST = 52
-"""Characters of a name: the cluster makes the pod's by adding some, and 63 are allowed."""
-_UNFIT_NAME = re.compile(r"[^a-z0-9]+")
-_UNFIT_LABEL = re.compile(r"[^A-Za-z0-9._-]+")
+def stopped_before(job: Manifest) -> Stopped | None:
+    """What an earlier mediator stopped, and why."""
+    word = job["metadata"].get("annotations", {}).get(STOPPED)
+    if word is None:
+        return None
+    said = json.loads(word)
+    return Stopped(outcome=Outcome(said["outcome"]), reason=said["reason"])
 
 
 def job_name(run: str) -> str:
@@ -122,29 +191,6 @@ def job_name(run: str) -> str:
 def label(text: str) -> str:
     """The text as the value of a label, as near as that comes."""
     return _UNFIT_LABEL.sub("-", text)[:63].strip("._-")
-
-
-# The pod of an attempt: pure builders, from what the settings and the policy say.
-
-USER = 65532
-"""The user and group that scripts run as, `nonroot` in many images."""
-_RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-}
-"""With the pod's own context, what the Pod Security Standards call restricted
-(https://kubernetes.io/docs/concepts/security/pod-security-standards/)."""
-_BASE_ENVIRONMENT = [
-    {"name": "HOME", "value": WORK_DIRECTORY},
-    {"name": "LANG", "value": "C.UTF-8"},
-    {"name": "TZ", "value": "UTC"},
-]
-_RELAY_RESOURCES = {
-    "requests": {"cpu": "5m", "memory": "16Mi"},
-    "limits": {"cpu": "500m", "memory": "64Mi"},
-}
-"""Of the container that copies standard error. Stated, because a quota may want that of each."""
 
 
 def pod_template(run: Run, pod: Pod, settings: Kubernetes) -> Manifest:
@@ -295,28 +341,6 @@ def _volumes(run: Run, settings: Kubernetes) -> Iterator[Manifest]:
         yield {"name": "scripts", "configMap": config_map}
 
 
-# The shell program that starts a script in its container, for any POSIX shell.
-
-REFUSED = "refused: "
-"""Begins the termination message of an attempt whose script could not be started."""
-CANNOT_EXECUTE = 126
-"""What shells end with in such a case."""
-_MESSAGE = "/dev/termination-log"
-_OF_THE_CLUSTER = (
-    "KUBERNETES_PORT KUBERNETES_PORT_443_TCP KUBERNETES_PORT_443_TCP_ADDR "
-    "KUBERNETES_PORT_443_TCP_PORT KUBERNETES_PORT_443_TCP_PROTO KUBERNETES_SERVICE_HOST "
-    "KUBERNETES_SERVICE_PORT KUBERNETES_SERVICE_PORT_HTTPS"
-)
-"""Variables that every container is given, asked for or not."""
-
-RELAY = f"mkfifo {STDERR} 2>/dev/null; exec <{STDERR}; trap '' TERM; exec cat"
-"""What the other container runs.
-
-It ends when the script and all it started have ended, and not before, so that nothing is lost; but
-as long as there is no script it can be ended.
-"""
-
-
 def starter(run: Run, program: str) -> bytes:
     """The program that starts `program`, a path in the pod, as the run describes it.
 
@@ -365,14 +389,6 @@ def _limits(limits: Limits) -> Iterator[str]:
         yield f"ulimit -v {math.ceil(limits.memory / 1024)}"
 
 
-# Merges what Kubernetes objects are made of, such as a pod template of the settings.
-
-Manifest = dict[str, Any]
-"""An object, or a part of one, as Kubernetes writes it."""
-_NAMES = ("name", "mountPath")
-"""What tells one entry of a list from another."""
-
-
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Manifest:
     """Both, key by key and nested; `above` wins, and a null in it removes what is below.
 
@@ -410,5 +426,5 @@ def _joined(below: list[Any], above: list[Any]) -> list[Any]:
 def _name(entry: Any) -> tuple[str, Any] | None:
     if not isinstance(entry, Mapping):
         return None
-    found = [(key, entry[key]) for key in reversed(_NAMES) if key in entry]
+    found = [(key, entry[key]) for key in reversed(_IDENTITY) if key in entry]
     return found[0] if found else None

@@ -11,23 +11,29 @@ import asyncio
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 from functools import partial
+from http import HTTPStatus
 
 import structlog
 
 from mediator.errors import SettingsError
-from mediator.kube.client import Cluster, api_client, describe
+from mediator.kube.access import RUNNER_RIGHTS, review
+from mediator.kube.client import (
+    Cluster,
+    KubernetesClient,
+    KubernetesError,
+    connect,
+    describe,
+    with_retry,
+)
+from mediator.kube.watch import Reflector
 from mediator.model.delivery import Ended
-from mediator.runners.kubernetes.attempt import Attempt
-from mediator.runners.kubernetes.calls import Calls, persistently, status_of
-from mediator.runners.kubernetes.manifests import job_name
-from mediator.runners.kubernetes.rights import missing_rights
-from mediator.runners.kubernetes.status import Sights
-from mediator.runners.kubernetes.watching import Watch
+from mediator.runners.kubernetes.attempt import JobAttempt
+from mediator.runners.kubernetes.informer import InformerCache
+from mediator.runners.kubernetes.manifests import SELECTOR, job_name
 from mediator.runners.port import LeftRunning, Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 
 _log = structlog.get_logger()
-_NOT_FOUND = 404
 _FIRST_LIST = 10.0
 """Seconds that the start waits for the cluster; it may be away, and come back later."""
 _LAST_CALLS = 5.0
@@ -37,12 +43,14 @@ _LAST_CALLS = 5.0
 class KubernetesRunner:
     """Runs each attempt as a Job."""
 
+    survives_daemon = True
+
     def __init__(self, settings: Kubernetes) -> None:
         self._settings = settings
-        self._sights = Sights()
+        self._cache = InformerCache()
         self._stack = AsyncExitStack()
-        self._calls: Calls | None = None
-        self._watches: list[Watch] = []
+        self._client: KubernetesClient | None = None
+        self._reflectors: list[Reflector] = []
         self._removing: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -51,55 +59,54 @@ class KubernetesRunner:
         Raises `SettingsError` when the cluster is known and does not allow what it takes; a
         cluster that cannot be reached is waited for in the background.
         """
-        settings = self._settings
-        cluster = Cluster(
-            kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace
-        )
-        client = await self._stack.enter_async_context(api_client(cluster))
-        self._calls = calls = Calls(client, settings.namespace)
+        cluster = Cluster.of(self._settings)
+        self._client = client = await self._stack.enter_async_context(connect(cluster))
         try:
-            await self._ask_for_rights(calls)
-            await self._watch(calls)
+            await self._review_rights(client)
+            await self._watch(client)
         except BaseException:
             await self.close()
             raise
 
-    async def _ask_for_rights(self, calls: Calls) -> None:
+    async def _review_rights(self, client: KubernetesClient) -> None:
         try:
-            missing = await missing_rights(calls)
-        except Exception as error:
-            if status_of(error) == 401:
-                raise SettingsError(f"kubernetes: {describe(error)}.") from error
-            _log.warning("Kubernetes rights not known", reason=describe(error))
+            rights = await review(client, RUNNER_RIGHTS)
+        except KubernetesError as error:
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                raise SettingsError(f"kubernetes: {error}.") from error
+            _log.warning("Kubernetes rights not known", reason=str(error))
             return
+        missing = [f"{verb} {resource}" for (verb, resource), there in rights.items() if not there]
         if missing:
-            verbs = ", ".join(f"{verb} {resource}" for verb, resource in missing)
             raise SettingsError(
-                f"kubernetes: the mediator may not {verbs} in namespace {calls.namespace}; apply "
-                "deploy/kubernetes-runner/role.yaml there, or give it what is missing."
+                f"kubernetes: the mediator may not {', '.join(missing)} in namespace"
+                f" {client.namespace}; apply deploy/kubernetes-runner/role.yaml there, or give it"
+                " what is missing."
             )
 
-    async def _watch(self, calls: Calls) -> None:
-        sights = self._sights
-        for path, told, told_all in (
-            (calls.jobs(), sights.job, sights.jobs),
-            (calls.of_core("pods"), sights.pod, sights.pods),
+    async def _watch(self, client: KubernetesClient) -> None:
+        """One loop over all Jobs and one over all their pods; wait for what there is at first."""
+        cache = self._cache
+        for path, on_list, on_change in (
+            (client.jobs(), cache.replace_jobs, cache.change_job),
+            (client.core("pods"), cache.replace_pods, cache.change_pod),
         ):
-            watch = Watch(
-                calls=calls, path=path, listing=sights.listing, told=told, told_all=told_all
+            reflector = Reflector(
+                client, path, selector=SELECTOR, on_list=on_list, on_change=on_change
             )
-            task = asyncio.create_task(watch.run(), name=f"watch {path}")
+            task = asyncio.create_task(reflector.run(), name=f"watch {path}")
             self._stack.push_async_callback(_end, task)
-            self._watches.append(watch)
+            self._reflectors.append(reflector)
         try:
             async with asyncio.timeout(_FIRST_LIST):
-                for watch in self._watches:
-                    await watch.listed.wait()
+                for reflector in self._reflectors:
+                    await reflector.listed.wait()
         except TimeoutError:
             _log.warning("Kubernetes not heard yet", reason=self._problem())
 
     def _problem(self) -> str:
-        found = [watch.problem for watch in self._watches if watch.problem is not None]
+        """Why the cluster cannot be heard now; empty: it can."""
+        found = [one.problem for one in self._reflectors if one.problem is not None]
         return describe(found[0]) if found else ""
 
     async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
@@ -107,12 +114,12 @@ class KubernetesRunner:
 
         Raises `LeftRunning` when the mediator goes down.
         """
-        if self._calls is None or (run.leave is not None and run.leave.is_set()):
+        if self._client is None or (run.leave is not None and run.leave.is_set()):
             raise LeftRunning
-        attempt = Attempt(
+        attempt = JobAttempt(
             run,
-            calls=self._calls,
-            sights=self._sights,
+            client=self._client,
+            cache=self._cache,
             settings=self._settings,
             problem=self._problem,
         )
@@ -128,16 +135,16 @@ class KubernetesRunner:
 
     def kept(self) -> Collection[str]:
         """Names of runs whose Jobs have ended, and are neither followed nor removed here."""
-        return self._sights.ended() - self._removing.keys()
+        return self._cache.ended() - self._removing.keys()
 
     async def _remove(self, name: str) -> None:
-        if self._calls is None:
+        if self._client is None:
             return
         try:
-            await persistently(partial(self._calls.delete, self._calls.jobs(name)))
-        except Exception as error:  # noqa: BLE001 - the cluster removes it later by itself
-            if status_of(error) != _NOT_FOUND:
-                _log.error("Job not removed", job=name, reason=describe(error))
+            await with_retry(partial(self._client.delete, self._client.jobs(name)))
+        except KubernetesError as error:  # the cluster removes it later by itself
+            if error.code != HTTPStatus.NOT_FOUND:
+                _log.error("Job not removed", job=name, reason=str(error))
 
     async def close(self) -> None:
         """Let go of the cluster. Jobs that run go on, and the next mediator finds them."""
@@ -146,8 +153,8 @@ class KubernetesRunner:
         for task in list(self._removing.values()):
             await _end(task)
         await self._stack.aclose()
-        self._calls = None
-        self._watches.clear()
+        self._client = None
+        self._reflectors.clear()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -1,26 +1,21 @@
-"""What the Job and the pod of a run say about it: pure, from the objects as the API has them."""
+"""How a run in the cluster stands, and how its attempt ended: pure, from what the cache holds.
+
+`status_of` reads the Job and the pod as the API has them; `ended_fields` makes of the last status,
+and of what was asked of the attempt, what the store records.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import signal
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mediator.kube.client import Manifest
 from mediator.model.delivery import Outcome
-from mediator.runners.kubernetes.manifests import (
-    CANNOT_EXECUTE,
-    REFUSED,
-    RUN,
-    RUN_NAME,
-    SCRIPT_CONTAINER,
-    STOPPED,
-    Manifest,
-)
+from mediator.runners.kubernetes.informer import CachedRun
+from mediator.runners.kubernetes.manifests import CANNOT_EXECUTE, REFUSED, SCRIPT_CONTAINER
 from mediator.runners.outcome import Stopped
 from mediator.runners.port import Run
 
@@ -31,13 +26,19 @@ _NO_CONTAINER = frozenset(
 _NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
 _HOPELESS = "InvalidImageName"
 _DEADLINE = "DeadlineExceeded"
-
-
 BY_DEADLINE = "ended by its node after the deadline of its pod"
+
+_SIGNALLED = 128
+"""Added to the number of the signal that ended a container."""
+_LAST_SIGNAL = 64
+_HINTS = {
+    CANNOT_EXECUTE: ": perhaps its first line names something that the image has, not executable",
+    127: ": perhaps its first line names something that the image does not have",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
+class Pending:
     """The script has not started yet."""
 
     reason: str
@@ -75,45 +76,45 @@ class Failed:
     """another attempt can only fail in the same way"""
 
 
-Situation = Waiting | Running | Exited | Failed
+RunStatus = Pending | Running | Exited | Failed
 
 
-def situation(sight: Sight) -> Situation:
+def status_of(run: CachedRun) -> RunStatus:
     """How a run stands."""
-    pod, job = sight.pod, sight.job
+    pod, job = run.pod, run.job
     if pod is None:
-        return _without_pod(job, gone=sight.job_gone)
+        return _without_pod(job, gone=run.job_gone)
     status = pod.get("status", {})
-    if (failed := _taken(status)) is not None:
+    if (failed := _evicted(status)) is not None:
         return failed
-    state = _script(status)
+    state = _script_state(status)
     if (ended := state.get("terminated")) is not None:
         return _exited(ended, by_deadline=status.get("reason") == _DEADLINE)
-    if sight.pod_gone:
-        return _removed(status, job if sight.job_gone else None)
+    if run.pod_gone:
+        return _removed(status, job if run.job_gone else None)
     if (running := state.get("running")) is not None:
         return Running(since=_time(running["startedAt"]))
-    return _not_yet(status, job)
+    return _before_start(status, job)
 
 
-def beyond_deadline(sight: Sight) -> bool:
+def beyond_deadline(run: CachedRun) -> bool:
     """Whether its node is ending, or has ended, the pod because of its deadline."""
-    return sight.pod is not None and sight.pod.get("status", {}).get("reason") == _DEADLINE
+    return run.pod is not None and run.pod.get("status", {}).get("reason") == _DEADLINE
 
 
-def _removed(status: Manifest, job_gone: Manifest | None) -> Situation:
+def _removed(status: Manifest, job_gone: Manifest | None) -> RunStatus:
     if job_gone is not None:
         return _without_pod(job_gone, gone=True)
     return Failed(outcome=Outcome.EVICTED, reason=f"its pod was removed{_why(status)}")
 
 
-def _without_pod(job: Manifest | None, *, gone: bool) -> Situation:
+def _without_pod(job: Manifest | None, *, gone: bool) -> RunStatus:
     if gone:
         return Failed(outcome=Outcome.LOST, reason="its Job was deleted, and not by the mediator")
     for condition in (job or {}).get("status", {}).get("conditions") or ():
         if condition["type"] == "Failed" and condition["status"] == "True":
             return _job_failed(condition)
-    return Waiting(reason="the cluster has made no pod for its Job")
+    return Pending(reason="the cluster has made no pod for its Job")
 
 
 def _job_failed(condition: Manifest) -> Failed:
@@ -124,7 +125,7 @@ def _job_failed(condition: Manifest) -> Failed:
     return Failed(outcome=Outcome.EVICTED, reason=f"its pod was removed ({said})")
 
 
-def _taken(status: Manifest) -> Failed | None:
+def _evicted(status: Manifest) -> Failed | None:
     """A pod that its node, or the cluster, has taken.
 
     Not one that is beyond its deadline: that is called failed while its script still ends.
@@ -136,7 +137,7 @@ def _taken(status: Manifest) -> Failed | None:
     return Failed(outcome=Outcome.EVICTED, reason=f"its pod was evicted ({reason}: {said})")
 
 
-def _script(status: Manifest) -> Manifest:
+def _script_state(status: Manifest) -> Manifest:
     for container in status.get("containerStatuses") or ():
         if container["name"] == SCRIPT_CONTAINER:
             state: Manifest = container.get("state") or {}
@@ -144,7 +145,7 @@ def _script(status: Manifest) -> Manifest:
     return {}
 
 
-def _exited(ended: Manifest, *, by_deadline: bool) -> Situation:
+def _exited(ended: Manifest, *, by_deadline: bool) -> RunStatus:
     reason, said = ended.get("reason", ""), ended.get("message", "")
     if reason in _NEVER_RAN:
         return Failed(outcome=Outcome.NOT_STARTED, reason=f"its container cannot run: {said}")
@@ -156,10 +157,10 @@ def _exited(ended: Manifest, *, by_deadline: bool) -> Situation:
     )
 
 
-def _not_yet(status: Manifest, job: Manifest | None) -> Situation:
+def _before_start(status: Manifest, job: Manifest | None) -> RunStatus:
     if status.get("reason") == _DEADLINE:
         return Failed(outcome=Outcome.TIMEOUT, reason=f"{BY_DEADLINE}, before it had started")
-    for waiting in _waits(status):
+    for waiting in _waiting_states(status):
         reason, said = waiting.get("reason", ""), waiting.get("message", "")
         if reason in _NO_IMAGE:
             sentence = f"its image cannot be had ({reason}: {said})"
@@ -168,12 +169,12 @@ def _not_yet(status: Manifest, job: Manifest | None) -> Situation:
             sentence = f"its container cannot be made ({reason}: {said})"
             return Failed(outcome=Outcome.NOT_STARTED, reason=sentence)
     if (said := _unschedulable(status)) is not None:
-        return Waiting(reason=f"no node takes its pod ({said})", outcome=Outcome.UNSCHEDULABLE)
+        return Pending(reason=f"no node takes its pod ({said})", outcome=Outcome.UNSCHEDULABLE)
     failed = _without_pod(job, gone=False)
-    return failed if isinstance(failed, Failed) else Waiting(reason="its pod has not started")
+    return failed if isinstance(failed, Failed) else Pending(reason="its pod has not started")
 
 
-def _waits(status: Manifest) -> Iterator[Manifest]:
+def _waiting_states(status: Manifest) -> Iterator[Manifest]:
     for kind in ("initContainerStatuses", "containerStatuses"):
         for container in status.get(kind) or ():
             yield (container.get("state") or {}).get("waiting") or {}
@@ -197,18 +198,7 @@ def _time(text: Any) -> datetime:
     return datetime.fromisoformat(str(text))
 
 
-# How an attempt in the cluster ended, told from how it stands and what was asked of it.
-
-_SIGNALLED = 128
-"""Added to the number of the signal that ended a container."""
-_LAST_SIGNAL = 64
-_HINTS = {
-    CANNOT_EXECUTE: ": perhaps its first line names something that the image has, not executable",
-    127: ": perhaps its first line names something that the image does not have",
-}
-
-
-def ended_fields(found: Situation, run: Run, *, stopped: Stopped | None) -> Manifest:
+def ended_fields(found: RunStatus, run: Run, *, stopped: Stopped | None) -> Manifest:
     """The fields of `Ended` that are not output."""
     if stopped is not None:
         return _stopped(found, run, stopped)
@@ -216,12 +206,12 @@ def ended_fields(found: Situation, run: Run, *, stopped: Stopped | None) -> Mani
         return _exit_report(found)
     if isinstance(found, Failed):
         return {"outcome": found.outcome, "reason": found.reason, "final": found.final}
-    if isinstance(found, Waiting):
+    if isinstance(found, Pending):
         return {"outcome": found.outcome, "reason": found.reason}
     return {"outcome": Outcome.LOST, "reason": "its pod does not end"}
 
 
-def _stopped(found: Situation, run: Run, stopped: Stopped) -> Manifest:
+def _stopped(found: RunStatus, run: Run, stopped: Stopped) -> Manifest:
     code = found.code if isinstance(found, Exited) else None
     if code == _SIGNALLED + signal.SIGKILL:
         stopped = stopped.with_force(run)
@@ -261,149 +251,3 @@ def _signalled(number: int) -> str:
         return f"ended by signal {number} ({signal.Signals(number).name})"
     except ValueError:  # a real-time signal
         return f"ended by signal {number}"
-
-
-END_NOW = {"spec": {"activeDeadlineSeconds": 1}}
-"""Has a node end a pod as after its deadline: SIGTERM, grace, SIGKILL.
-
-Unlike a pod that is deleted it stays: with its exit code, and with its log to be read to the end.
-"""
-
-
-def stop_patch(stopped: Stopped, *, has_pod: bool) -> Manifest:
-    """Leaves word in a Job that its attempt is to end, and why; without a pod it gets none."""
-    word = json.dumps({"outcome": stopped.outcome, "reason": stopped.reason})
-    patch: Manifest = {"metadata": {"annotations": {STOPPED: word}}}
-    return patch if has_pod else {**patch, "spec": {"parallelism": 0}}
-
-
-def stopped_before(job: Manifest) -> Stopped | None:
-    """What an earlier mediator stopped, and why."""
-    word = job["metadata"].get("annotations", {}).get(STOPPED)
-    if word is None:
-        return None
-    said = json.loads(word)
-    return Stopped(outcome=Outcome(said["outcome"]), reason=said["reason"])
-
-
-# What is known of the runs in the cluster that this mediator looks after.
-
-_ENDS = frozenset({"Complete", "Failed"})
-"""Conditions of a Job (https://kubernetes.io/docs/concepts/workloads/controllers/job/)."""
-
-
-@dataclass(kw_only=True, slots=True)
-class Sight:
-    """The Job and the pod of one run, as they were last seen."""
-
-    job: Manifest | None = None
-    job_gone: bool = False
-    pod: Manifest | None = None
-    """the first one; the cluster makes a second one only where it has taken the first away"""
-    pod_gone: bool = False
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def pod_name(self) -> str:
-        """The name of the pod; empty: there is none yet."""
-        return "" if self.pod is None else str(self.pod["metadata"]["name"])
-
-
-class Sights:
-    """All Jobs and pods of mediators, and closer the runs that this one looks after."""
-
-    def __init__(self) -> None:
-        self._jobs: dict[str, Manifest] = {}
-        self._pods: dict[str, Manifest] = {}
-        self._sights: dict[str, Sight] = {}
-        self._since: dict[str, int] = {}
-        self._lists = 0
-
-    @contextmanager
-    def of(self, name: str) -> Iterator[Sight]:
-        """Look after the run whose Job has that name, which may be there already."""
-        sight = self._sights[name] = Sight(job=self._jobs.get(name))
-        for pod in sorted(self._pods.values(), key=_age):
-            self._tell(pod)
-        try:
-            yield sight
-        finally:
-            del self._sights[name]
-            self._since.pop(name, None)
-
-    def ended(self) -> set[str]:
-        """The runs whose Jobs have ended, without those that this mediator looks after."""
-        return {
-            job["metadata"].get("annotations", {}).get(RUN_NAME, "")
-            for name, job in self._jobs.items()
-            if name not in self._sights and _has_ended(job)
-        }
-
-    def made(self, name: str, job: Manifest) -> None:
-        """The Job is there: a list that begins from now on and lacks it means that it has gone."""
-        self._since[name] = self._lists
-        self._sights[name].job = self._sights[name].job or job
-
-    def listing(self) -> int:
-        """A list is being asked for; returns its number, for `jobs`."""
-        self._lists += 1
-        return self._lists
-
-    def jobs(self, found: Iterable[Manifest], *, number: int) -> None:
-        """A whole list of Jobs."""
-        now = {job["metadata"]["name"]: job for job in found}
-        for name in self._jobs.keys() - now.keys():
-            self.job(self._jobs[name], gone=True)
-        for job in now.values():
-            self.job(job)
-        for name, since in list(self._since.items()):
-            if name not in now and since < number:
-                self._sights[name].job_gone = True
-                self._sights[name].changed.set()
-
-    def pods(self, found: Iterable[Manifest], *, number: int) -> None:
-        """A whole list of pods."""
-        del number  # a pod is known only from lists and watches, all of them before this list
-        now = {pod["metadata"]["uid"]: pod for pod in found}
-        for uid in self._pods.keys() - now.keys():
-            self.pod(self._pods[uid], gone=True)
-        for pod in now.values():
-            self.pod(pod)
-
-    def job(self, item: Manifest, *, gone: bool = False) -> None:
-        """A Job has changed."""
-        name = item["metadata"]["name"]
-        _keep(self._jobs, name, item, gone=gone)
-        sight = self._sights.get(name)
-        if sight is not None:
-            sight.job, sight.job_gone = item, gone
-            sight.changed.set()
-
-    def pod(self, item: Manifest, *, gone: bool = False) -> None:
-        """A pod has changed."""
-        _keep(self._pods, item["metadata"]["uid"], item, gone=gone)
-        self._tell(item, gone=gone)
-
-    def _tell(self, pod: Manifest, *, gone: bool = False) -> None:
-        sight = self._sights.get(pod["metadata"].get("labels", {}).get(RUN, ""))
-        if sight is None:
-            return
-        if sight.pod is None or sight.pod["metadata"]["uid"] == pod["metadata"]["uid"]:
-            sight.pod, sight.pod_gone = pod, gone
-            sight.changed.set()
-
-
-def _has_ended(job: Manifest) -> bool:
-    conditions = job.get("status", {}).get("conditions") or ()
-    return any(one["type"] in _ENDS and one["status"] == "True" for one in conditions)
-
-
-def _keep(known: dict[str, Manifest], key: str, item: Manifest, *, gone: bool) -> None:
-    if gone:
-        known.pop(key, None)
-    else:
-        known[key] = item
-
-
-def _age(pod: Manifest) -> str:
-    return str(pod["metadata"].get("creationTimestamp", ""))

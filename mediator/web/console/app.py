@@ -4,48 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from mediator.model.routing import Explanation, explain, scripts_of
-from mediator.model.ticket import Ticket
 from mediator.web import signed_request
 from mediator.web.console import rendering, scripts, sign_in, views
 from mediator.web.console.auth import ROOT, Throttle, add_headers, guard, redirect
 from mediator.web.console.charts import THROUGHPUT, Throughput
-from mediator.web.console.rendering import CHANGES, Changes, follow_changes, page, show_asset
-from mediator.web.console.views import EVENTS
+from mediator.web.console.rendering import CHANGES, ChangeFeed, follow_changes, show_asset
 from mediator.web.middleware import Handler
 from mediator.web.services import SERVICES, Services
-
-# The routing table, and which of its rows an event would match.
-
-_ASKED = ("event", "workflow", "step", "priority", "subject")
-
-
-async def show_routes(request: web.Request) -> web.Response:
-    """The rows of `routes` in the settings, held against an event when one is asked about."""
-    services = request.app[SERVICES]
-    asked = {name: request.query.get(name, "").strip() for name in _ASKED}
-    explained: list[Explanation] = []
-    if asked["event"]:
-        ticket = Ticket(
-            step=asked["step"] or None,
-            priority=asked["priority"] or None,
-            subject=asked["subject"] or None,
-        )
-        arguments = (asked["workflow"],) if asked["workflow"] else ()
-        explained = explain(
-            services.routes, event=asked["event"], arguments=arguments, ticket=ticket
-        )
-    return await page(
-        request,
-        "routes",
-        routes=services.routes,
-        asked=asked,
-        explained=explained,
-        goes_to=scripts_of(explained),
-        events=EVENTS,
-        scripts=services.scripts.catalog.scripts,
-    )
-
 
 _DELIVERY = "/deliveries/{id}"
 _PAGES: dict[str, Handler] = {
@@ -59,7 +24,7 @@ _PAGES: dict[str, Handler] = {
     ),
     "/scripts": scripts.show_scripts,
     "/scripts/{name}": scripts.show_script,
-    "/routes": show_routes,
+    "/routes": scripts.show_routes,
     "/sign-in": sign_in.show_sign_in,
     "/static/{name}": show_asset,
 }
@@ -85,7 +50,7 @@ def make_console(services: Services) -> web.Application:
     """The console alone, with paths as below `/console`."""
     app = web.Application(middlewares=[rendering.errors_as_pages, guard])
     app[SERVICES] = services
-    app[CHANGES] = Changes(services)
+    app[CHANGES] = ChangeFeed(services)
     app[THROUGHPUT] = Throughput(services.store, services.clock)
     app[sign_in.THROTTLE] = Throttle()
     app.on_response_prepare.append(add_headers)

@@ -1,11 +1,11 @@
-"""Where the rectangles of small charts go; templates draw them, style sheets colour them.
+"""Charts: how many deliveries ended when, and where the rectangles of small charts go.
 
-Every chart is wide and high in units of its own (`viewBox`), and has a text or a table beside it.
+Templates draw them, style sheets colour them. Every chart is wide and high in units of its own
+(`viewBox`), and has a text or a table beside it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,16 @@ from mediator.clock import Clock
 from mediator.model.delivery import Attempt, Delivery, State
 from mediator.storage.interface import DeliveryStore
 from mediator.web.console.rendering import TONES
+from mediator.web.ttl_cache import TtlCache
 
 _LEAST = 2.0
 """Height or width of something that is there but very small."""
+STEP = timedelta(minutes=30)
+STEPS = 48
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATE = timedelta(minutes=2)
+"""An end is recorded no later than that after it happened."""
+_FRESH = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,16 +96,6 @@ def _bar(x: float, y: float, width: float, height: float, tone: str) -> Bar:
     return Bar(x=x, y=y, width=width, height=height, tone=tone)
 
 
-# How many deliveries ended in each half hour of the last day.
-
-STEP = timedelta(minutes=30)
-STEPS = 48
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATE = timedelta(minutes=2)
-"""An end is recorded no later than that after it happened."""
-_FRESH = timedelta(seconds=2)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
     """A stretch of time, and what ended in it."""
@@ -108,25 +105,24 @@ class Slot:
 
 
 class Throughput:
-    """Counts ends; one for all who look."""
+    """Counts how many deliveries ended in each half hour of the last day; one for all who look."""
 
     def __init__(self, store: DeliveryStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._counting = asyncio.Lock()
         self._past: dict[datetime, Counter[State]] = {}
-        self._last: list[Slot] = []
-        self._at: datetime | None = None
+        self._slots = TtlCache(self._count, clock)
 
     async def slots(self) -> list[Slot]:
         """The last day, oldest first; the last slot is the one that time is in."""
-        async with self._counting:
-            now = self._clock.now()
-            if self._at is None or not timedelta(0) <= now - self._at < _FRESH:
-                self._last, self._at = await self._count(now), now
-            return self._last
+        return await self._slots.get(_FRESH)
 
-    async def _count(self, now: datetime) -> list[Slot]:
+    def __len__(self) -> int:
+        """Slots that are remembered, since they cannot change any more."""
+        return len(self._past)
+
+    async def _count(self) -> list[Slot]:
+        now = self._clock.now()
         end = now - (now - _EPOCH) % STEP + STEP
         begins = [end - STEP * n for n in range(STEPS, 0, -1)]
         missing = [begin for begin in begins if begin not in self._past]

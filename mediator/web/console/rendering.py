@@ -1,8 +1,11 @@
-"""Making a page of a template and what it shows."""
+"""Rendering: a page of a template and what it shows, and how it writes times, sizes and states.
+
+A page is drawn by the server alone. One that follows changes is told by `ChangeFeed` when to fetch
+itself once more. What strangers write is kept harmless by `finalize` and by escaping.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from jinja2 import PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import mediator
+from mediator.clock import wait_for_event
 from mediator.errors import MediatorError
 from mediator.model.delivery import Outcome, State
 from mediator.model.visible import visible
@@ -27,8 +31,18 @@ from mediator.web.console.auth import ROOT, SESSION, SIGN_IN
 from mediator.web.middleware import Handler
 from mediator.web.services import SERVICES, Services
 from mediator.web.sse import Event, stream
+from mediator.web.ttl_cache import TtlCache
 
-# How pages write times, sizes and states, and how they keep what strangers write harmless.
+_log = structlog.get_logger()
+
+PAUSE = 1.0
+"""Seconds between two looks for changes."""
+_FRESH = timedelta(seconds=0.5)
+BEAT = 10
+"""Looks without a change after which a sign of life is sent."""
+
+_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_FOR_EVER = "public, max-age=31536000, immutable"
 
 SIGNS: Mapping[str, str] = {
     State.PENDING: "◷",
@@ -63,6 +77,184 @@ TONES: Mapping[str, str] = {
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+
+
+def set_up(app: web.Application) -> None:
+    """Make templates known to an application."""
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=PackageLoader("mediator.web.console"),
+        autoescape=True,
+        finalize=finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        filters=_FILTERS,
+    )
+    environment.globals.update(
+        asset=address,
+        root=ROOT,
+        sign_in=SIGN_IN,
+        signs=SIGNS,
+        tones=TONES,
+        version=mediator.__version__,
+    )
+
+
+async def page(
+    request: web.Request, name: str, *, status: int = HTTPStatus.OK, **shown: Any
+) -> web.Response:
+    """The template `name` with what it shows, and what every page shows."""
+    session = request.get(SESSION)
+    context = {
+        "session": session,
+        "here": request.path,
+        "now": request.app[SERVICES].clock.now(),
+        "change_token": "",
+        **shown,
+    }
+    return aiohttp_jinja2.render_template(f"{name}.html", request, context, status=status)
+
+
+async def change_token_of(request: web.Request) -> str:
+    """What a page that follows changes shows as its change token.
+
+    To be read before what it shows: what changes in between is noticed then.
+    """
+    return await request.app[CHANGES].change_token()
+
+
+async def follow_changes(request: web.Request) -> web.StreamResponse:
+    """Server-sent events for a page that shows what was so at the change token `since`."""
+    since = request.query.get("since", "")
+    return await stream(request, request.app[CHANGES].events(since))
+
+
+class ChangeFeed:
+    """Tells pages that something has changed in the store or the catalog, so that they look again.
+
+    However many look, the store is asked twice a second at most.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._token = TtlCache(self._look, services.clock)
+
+    async def change_token(self) -> str:
+        """A word that is another one when something has changed."""
+        return await self._token.get(_FRESH)
+
+    async def _look(self) -> str:
+        scripts = self._services.scripts.catalog.scripts.values()
+        seen = (
+            await self._services.store.change_token(),
+            [(script.name, script.problem, script.warning, script.sha256) for script in scripts],
+            self._services.draining,
+        )
+        return hashlib.sha256(repr(seen).encode(errors="backslashreplace")).hexdigest()[:16]
+
+    async def events(self, seen: str) -> AsyncGenerator[Event | None]:
+        """`changed` as often as it is another word than the last; None is a sign of life."""
+        quiet = 0
+        while not self._services.idle.is_set():
+            token = await self.change_token()
+            quiet = 0 if token != seen else quiet + 1
+            if token != seen:
+                yield Event("changed", {"change_token": token})
+            elif quiet % BEAT == 0:
+                yield None
+            seen = token
+            await wait_for_event(self._services.idle, seconds=PAUSE)
+
+
+CHANGES = web.AppKey("changes", ChangeFeed)
+
+
+@web.middleware
+async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error with a page."""
+    try:
+        return await handler(request)
+    except MediatorError as error:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.warning("request failed", path=request.path, reason=error.detail)
+        response = await _error_page(request, error.status, error.detail)
+        if error.retry_after is not None:
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        response = await _error_page(request, error.status, _sentence(error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:  # noqa: BLE001 - a person gets a sentence, the log gets the rest
+        _log.exception("request crashed", path=request.path)
+        return await _error_page(request, 500, "The mediator failed on this; its log says why.")
+
+
+async def _error_page(request: web.Request, status: int, sentence: str) -> web.Response:
+    return await page(
+        request,
+        "error",
+        status=status,
+        phrase=HTTPStatus(status).phrase,
+        sentence=sentence[:1].upper() + sentence[1:],
+    )
+
+
+def _sentence(error: web.HTTPException) -> str:
+    if error.status == HTTPStatus.NOT_FOUND:
+        return "There is no such page."
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return "That is not possible here."
+    return error.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One static file."""
+
+    body: bytes
+    content_type: str
+    version: str
+    """of its content"""
+
+
+@cache
+def assets() -> Mapping[str, Asset]:
+    """All of them by name."""
+    folder = files("mediator.web.console") / "static"
+    return {
+        file.name: _asset(file.name, file.read_bytes())
+        for file in folder.iterdir()
+        if file.name.rpartition(".")[2] in _TYPES
+    }
+
+
+def _asset(name: str, body: bytes) -> Asset:
+    return Asset(body, _TYPES[name.rpartition(".")[2]], hashlib.sha256(body).hexdigest()[:16])
+
+
+def address(name: str) -> str:
+    """Where a page finds it; another address for another content."""
+    return f"{ROOT}/static/{name}?v={assets()[name].version}"
+
+
+async def show_asset(request: web.Request) -> web.Response:
+    """One static file. Nothing secret is in them: they need no session."""
+    asset = assets().get(request.match_info["name"])
+    if asset is None:
+        raise web.HTTPNotFound
+    # A replica of another version may be asked for a file it has in its own version only.
+    current = request.query.get("v") == asset.version
+    return web.Response(
+        body=asset.body,
+        content_type=asset.content_type,
+        charset="utf-8",
+        headers={"Cache-Control": _FOR_EVER if current else "no-cache"},
+    )
 
 
 def finalize(value: Any) -> Any:
@@ -125,7 +317,6 @@ def grouped(count: int) -> str:
     return f"{count:,}"
 
 
-_log = structlog.get_logger()
 _FILTERS: dict[str, Callable[..., str]] = {
     "ago": ago,
     "grouped": grouped,
@@ -134,206 +325,3 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "moment": moment,
     "size": size,
 }
-
-
-def set_up(app: web.Application) -> None:
-    """Make templates known to an application."""
-    environment = aiohttp_jinja2.setup(
-        app,
-        loader=PackageLoader("mediator.web.console"),
-        autoescape=True,
-        finalize=finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        filters=_FILTERS,
-    )
-    environment.globals.update(
-        asset=address,
-        root=ROOT,
-        sign_in=SIGN_IN,
-        signs=SIGNS,
-        tones=TONES,
-        version=mediator.__version__,
-    )
-
-
-async def page(
-    request: web.Request, name: str, *, status: int = HTTPStatus.OK, **shown: Any
-) -> web.Response:
-    """The template `name` with what it shows, and what every page shows."""
-    session = request.get(SESSION)
-    context = {
-        "session": session,
-        "here": request.path,
-        "now": request.app[SERVICES].clock.now(),
-        "pulse": "",
-        **shown,
-    }
-    return aiohttp_jinja2.render_template(f"{name}.html", request, context, status=status)
-
-
-async def pulse_of(request: web.Request) -> str:
-    """What a page that follows changes shows as its `pulse`.
-
-    To be read before what it shows: what changes in between is noticed then.
-    """
-    return await request.app[CHANGES].pulse()
-
-
-@web.middleware
-async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error with a page."""
-    try:
-        return await handler(request)
-    except MediatorError as error:
-        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log.warning("request failed", path=request.path, reason=error.detail)
-        response = await _error_page(request, error.status, error.detail)
-        if error.retry_after is not None:
-            response.headers["Retry-After"] = str(error.retry_after)
-        return response
-    except web.HTTPException as error:
-        if error.status < HTTPStatus.BAD_REQUEST:
-            raise
-        response = await _error_page(request, error.status, _sentence(error))
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-        return response
-    except Exception:  # noqa: BLE001 - a person gets a sentence, the log gets the rest
-        _log.exception("request crashed", path=request.path)
-        return await _error_page(request, 500, "The mediator failed on this; its log says why.")
-
-
-async def _error_page(request: web.Request, status: int, sentence: str) -> web.Response:
-    return await page(
-        request,
-        "error",
-        status=status,
-        phrase=HTTPStatus(status).phrase,
-        sentence=sentence[:1].upper() + sentence[1:],
-    )
-
-
-def _sentence(error: web.HTTPException) -> str:
-    if error.status == HTTPStatus.NOT_FOUND:
-        return "There is no such page."
-    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return "That is not possible here."
-    return error.reason
-
-
-# Style sheet, script and icon: read once, and kept by browsers until they change.
-
-_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_FOR_EVER = "public, max-age=31536000, immutable"
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """One static file."""
-
-    body: bytes
-    content_type: str
-    version: str
-    """of its content"""
-
-
-@cache
-def assets() -> Mapping[str, Asset]:
-    """All of them by name."""
-    folder = files("mediator.web.console") / "static"
-    return {
-        file.name: _asset(file.name, file.read_bytes())
-        for file in folder.iterdir()
-        if file.name.rpartition(".")[2] in _TYPES
-    }
-
-
-def _asset(name: str, body: bytes) -> Asset:
-    return Asset(body, _TYPES[name.rpartition(".")[2]], hashlib.sha256(body).hexdigest()[:16])
-
-
-def address(name: str) -> str:
-    """Where a page finds it; another address for another content."""
-    return f"{ROOT}/static/{name}?v={assets()[name].version}"
-
-
-async def show_asset(request: web.Request) -> web.Response:
-    """One static file. Nothing secret is in them: they need no session."""
-    asset = assets().get(request.match_info["name"])
-    if asset is None:
-        raise web.HTTPNotFound
-    # A replica of another version may be asked for a file it has in its own version only.
-    current = request.query.get("v") == asset.version
-    return web.Response(
-        body=asset.body,
-        content_type=asset.content_type,
-        charset="utf-8",
-        headers={"Cache-Control": _FOR_EVER if current else "no-cache"},
-    )
-
-
-# Tells pages that something has changed, so that they look again.
-
-PAUSE = 1.0
-"""Seconds between two looks."""
-_FRESH = timedelta(seconds=0.5)
-BEAT = 10
-"""Looks without a change after which a sign of life is sent."""
-
-
-class Changes:
-    """The pulse of the store and the catalog."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._feeling = asyncio.Lock()
-        self._last = ""
-        self._at: datetime | None = None
-
-    async def pulse(self) -> str:
-        """A word that is another one when something has changed."""
-        async with self._feeling:
-            now = self._services.clock.now()
-            if self._at is None or not timedelta(0) <= now - self._at < _FRESH:
-                self._last, self._at = await self._feel(), now
-            return self._last
-
-    async def _feel(self) -> str:
-        scripts = self._services.scripts.catalog.scripts.values()
-        seen = (
-            await self._services.store.pulse(),
-            [(script.name, script.problem, script.warning, script.sha256) for script in scripts],
-            self._services.draining,
-        )
-        return hashlib.sha256(repr(seen).encode(errors="backslashreplace")).hexdigest()[:16]
-
-    async def events(self, seen: str) -> AsyncGenerator[Event | None]:
-        """`changed` as often as it is another word than the last; None is a sign of life."""
-        quiet = 0
-        while not self._services.idle.is_set():
-            pulse = await self.pulse()
-            quiet = 0 if pulse != seen else quiet + 1
-            if pulse != seen:
-                yield Event("changed", {"pulse": pulse})
-            elif quiet % BEAT == 0:
-                yield None
-            seen = pulse
-            await self._pause()
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(PAUSE):
-                await self._services.idle.wait()
-        except TimeoutError:
-            pass
-
-
-CHANGES = web.AppKey("changes", Changes)
-
-
-async def follow_changes(request: web.Request) -> web.StreamResponse:
-    """Server-sent events for a page that shows what was so at the pulse `since`."""
-    since = request.query.get("since", "")
-    return await stream(request, request.app[CHANGES].events(since))

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage
 
-from tests.acceptance.console.seeing import Window
+from tests.acceptance.console.window import Window
 from tests.support.browser import chromium
 from tests.support.mediator import Client, Mediator
 from tests.support.scripts import OK, interactive
@@ -59,28 +59,28 @@ def mediator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mediator]:
         yield made
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def client(mediator: Mediator) -> AsyncIterator[Client]:
     """Hands over, and asks the API."""
     async with Client(mediator.url) as client:
         yield client
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Chromium."""
+    """Chromium, of this process; each test has a context of its own in it."""
     async with chromium() as browser:
         yield browser
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def window(mediator: Mediator, browser: Browser) -> AsyncIterator[Window]:
     """A page of the browser that has JavaScript; nothing may go wrong in it unseen."""
     async with opened(mediator, browser) as window:
         yield window
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def plain(mediator: Mediator, browser: Browser) -> AsyncIterator[Window]:
     """A page of the browser without JavaScript."""
     async with opened(mediator, browser, java_script_enabled=False) as window:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator
 
-from tests.acceptance.console.seeing import Window
+from tests.acceptance.console.window import Window
+from tests.support.conditions import eventually
 from tests.support.mediator import VIEWER, Client, Handover, Mediator
-from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def begun(client: Client, gate: str, end: str = "0") -> str:

@@ -10,11 +10,11 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.acceptance.console.conftest import opened
-from tests.acceptance.console.seeing import Window
+from tests.acceptance.console.window import Window
+from tests.support.conditions import eventually
 from tests.support.mediator import VIEWER, Client, Handover, Mediator
-from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HOSTILE = (
     "\"><script>alert(1)</script><img src=x onerror='alert(2)'>{{7*7}}\u202egnp.exe\u2066 &amp;"
@@ -39,7 +39,7 @@ async def dead(client: Client, *, body: bytes, arguments: tuple[str, ...] = ("Fi
     return delivery
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def delivery(client: Client) -> str:
     """One that is dead, of a ticket that means no good."""
     return await dead(client, body=ticket(HOSTILE), arguments=("Firewall", "</pre><b>x"))

@@ -1,4 +1,4 @@
-"""The pages in docs/scripts, read for what can be run: examples, and how to try them."""
+"""The pages in docs/how-to/scripts, read for what can be run: examples, and how to try them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.mediator import REPOSITORY
 
-PAGES = REPOSITORY / "docs" / "scripts"
+PAGES = REPOSITORY / "docs" / "how-to" / "scripts"
 _SCRIPT = re.compile(r"^```(?:python|bash) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from tests.acceptance.kinds.calling import ended
+from tests.acceptance.kinds.calls import ended
 from tests.acceptance.kinds.pod import Pod
+from tests.support.conditions import eventually_true
 from tests.support.mediator import REPOSITORY, Mediator
-from tests.support.waiting import eventually_true
 
 SAMPLES = REPOSITORY / "tests" / "samples"
 

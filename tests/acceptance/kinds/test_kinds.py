@@ -1,7 +1,7 @@
 """Every kind of script, from SecureChange's call to its answer, through the real shim.
 
-What SecureChange sends and wants is in docs/securechange.md. Answers that are wrong, empty or late
-are the business of test_answers.py.
+What SecureChange sends and wants is in docs/reference/securechange.md. Answers that are wrong,
+empty or late are the business of test_answers.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from mediator.model.policy import Kind
-from tests.acceptance.kinds.calling import ended
+from tests.acceptance.kinds.calls import ended
 from tests.acceptance.kinds.pod import Form, Pod
 from tests.support.mediator import REPOSITORY, Mediator
 

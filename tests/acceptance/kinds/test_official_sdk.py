@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.kinds.calling import ended
+from tests.acceptance.kinds.calls import ended
 from tests.acceptance.kinds.pod import Pod
 from tests.support.mediator import Mediator
 from tests.support.securechange import STEPS, SecureChange, ticket

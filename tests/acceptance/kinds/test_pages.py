@@ -1,4 +1,4 @@
-"""The examples in docs/scripts work: taken from the page, they print what the page says."""
+"""The examples in docs/how-to/scripts work: taken from the page, they print what the page says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mediator.model.policy import Kind
-from tests.acceptance.kinds.calling import ended
+from tests.acceptance.kinds.calls import ended
 from tests.acceptance.kinds.pages import PAGES, scripts_of, tries_of
 from tests.acceptance.kinds.pod import Pod
 from tests.support.mediator import Mediator

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 
-from mediator.storage.postgresql_store import LARGEST_GROUP
+from mediator.storage.postgres import LARGEST_GROUP
 from tests.benchmarks.simulation.engine import Act, Engine, Flusher, Station
 from tests.benchmarks.simulation.given import Part, Times
 

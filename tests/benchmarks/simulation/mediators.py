@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mediator.dispatch.dispatcher import _LONGEST_IDLE as LONGEST_IDLE
+from mediator.dispatch.dispatcher import LONGEST_IDLE
 from mediator.storage.postgres_notify import GATHERING
 from tests.benchmarks.simulation.backlog import Delivery
 from tests.benchmarks.simulation.database import Kind, Write, Writer
@@ -102,7 +102,7 @@ class Mediator:
         self._waits = self._again = False
         self._nap += 1
         if not self.free:
-            self._rest(LONGEST_IDLE)
+            self._rest(LONGEST_IDLE.total_seconds())
             return
         found: list[Delivery] = []
 
@@ -123,13 +123,13 @@ class Mediator:
         for delivery in found:
             self._start(delivery)
         if not self.free:
-            self._rest(LONGEST_IDLE)
+            self._rest(LONGEST_IDLE.total_seconds())
             return
         looked = self._if_alive(self._looked)
         self._cluster.database.read(self._cluster.given_times.next_due, looked)
 
     def _looked(self) -> None:
-        self._rest(min(LONGEST_IDLE, self._cluster.next_retry()))
+        self._rest(min(LONGEST_IDLE.total_seconds(), self._cluster.next_retry()))
 
     def _rest(self, seconds: float) -> None:
         if self._again and self.free:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.cluster import Load, Namespace
-from tests.support.waiting import eventually_true
+from tests.support.conditions import eventually_true
 
 
 def until_done(space: Namespace, load: Load) -> None:

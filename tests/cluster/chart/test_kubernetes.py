@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.chart.outcomes import until_done
 from tests.support.cluster import IMAGE, Load, Namespace, Release
-from tests.support.waiting import eventually_true
+from tests.support.conditions import eventually_true
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("disk")]
 

@@ -14,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.cluster.chart.outcomes import until_done
 from tests.support.cluster import Load, Namespace, Release
+from tests.support.conditions import eventually_true
 from tests.support.postgresql import Postgresql, running
-from tests.support.waiting import eventually_true
 
 pytestmark = pytest.mark.timeout(600)
 PASSWORD = "correct horse battery staple"  # noqa: S105 - invented

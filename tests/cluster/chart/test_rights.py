@@ -1,4 +1,4 @@
-"""Somebody installs the chart who may do no more than docs/deploy/helm.md says."""
+"""Somebody installs the chart who may do no more than docs/how-to/helm.md says."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import yaml
 
 from tests.cluster.chart.outcomes import until_done
 from tests.support.cluster import Load, Namespace, Release
+from tests.support.conditions import eventually_true
 from tests.support.mediator import REPOSITORY
-from tests.support.waiting import eventually_true
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("disk")]
 
 
 def documented_role() -> dict[str, Any]:
     """The Role of the page."""
-    text = (REPOSITORY / "docs" / "deploy" / "helm.md").read_text()
+    text = (REPOSITORY / "docs" / "how-to" / "helm.md").read_text()
     blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (found,) = [block for block in blocks if "kind: Role\n" in block]
     role: dict[str, Any] = yaml.safe_load(found)

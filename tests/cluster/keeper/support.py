@@ -17,7 +17,7 @@ import yaml
 from kubernetes import client, config
 from kubernetes.stream import stream
 
-from tests.support.waiting import eventually_true
+from tests.support.conditions import eventually_true
 
 IMAGE = "docker.io/library/python:3.13-slim-bookworm"
 DIRECTORY = "/opt/tufin/data/securechange/scripts"

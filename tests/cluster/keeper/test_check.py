@@ -10,8 +10,8 @@ from typing import Any
 
 from tests.cluster.keeper.conftest import Configure
 from tests.cluster.keeper.support import SecureChange, account, address, core
+from tests.support.conditions import eventually_true
 from tests.support.mediator import Mediator
-from tests.support.waiting import eventually_true
 
 _RUNNER_IMAGE = "docker.io/library/python:3.13-slim-bookworm"
 

@@ -19,7 +19,7 @@ def test_the_role_is_enough(namespace: str, configure: Configure, tmp_path: Path
     pod.run("rm /opt/tufin/data/securechange/scripts/notify.sh")
     with watched(shim) as watch:
         watch.until("shim kept")
-        assert "pods cannot be watched" not in watch.log()
+        assert "Kubernetes not heard" not in watch.log()
         assert "event not written" not in watch.log()
     assert [reason for reason, _ in pod.events()] == ["ShimPutBack"]
 

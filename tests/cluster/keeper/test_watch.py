@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.cluster.keeper.conftest import Configure
 from tests.cluster.keeper.support import DIRECTORY, SecureChange
 from tests.cluster.keeper.watch import watched
-from tests.support.waiting import eventually_true
+from tests.support.conditions import eventually_true
 
 _FILES = 4
 

@@ -16,7 +16,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.keeper.support import Commands
-from tests.support.waiting import eventually_true
+from tests.support.conditions import eventually_true
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Ended
-from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.port import Run
 from tests.cluster.runner.support import PodScripts, left, new_namespace, settings
 from tests.integration.runners.support import Start
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 CLEARED = 150.0
 """Seconds for the cluster to remove what it was told to.
@@ -25,9 +25,9 @@ An old kubelet looks again after a minute at a pod whose containers it could not
 
 
 @pytest.fixture
-async def namespace() -> AsyncIterator[Calls]:
-    async with new_namespace() as calls:
-        yield calls
+async def namespace() -> AsyncIterator[KubernetesClient]:
+    async with new_namespace() as client:
+        yield client
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ class Recording(KubernetesRunner):
 
 
 @pytest.fixture
-async def runner(namespace: Calls, tmp_path: Path) -> AsyncIterator[KubernetesRunner]:
+async def runner(namespace: KubernetesClient, tmp_path: Path) -> AsyncIterator[KubernetesRunner]:
     """A runner; when the test is over nothing of its attempts is left."""
     failures: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
@@ -63,7 +63,7 @@ async def runner(namespace: Calls, tmp_path: Path) -> AsyncIterator[KubernetesRu
     assert failures == []
 
 
-async def nothing_left(namespace: Calls) -> bool:
+async def nothing_left(namespace: KubernetesClient) -> bool:
     return await left(namespace) == []
 
 

@@ -9,14 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from mediator.kube.client import Cluster, api_client
+from mediator.kube.client import Cluster, KubernetesClient, KubernetesError, Manifest, connect
 from mediator.model.policy import Limits, Pod
-from mediator.runners.kubernetes.calls import Calls, status_of
-from mediator.runners.kubernetes.manifests import Manifest
 from mediator.runners.port import Run
-from mediator.settings.schema import Kubernetes
+from mediator.settings.kubernetes import Kubernetes
 from tests.integration.runners.support import DEADLINE, Scripts
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 IMAGE = "docker.io/library/python:3.13-slim-bookworm"
 HOW = (
@@ -34,40 +32,40 @@ def kubeconfig() -> Path:
 
 
 @asynccontextmanager
-async def calls_to(namespace: str, config: Path | None = None) -> AsyncIterator[Calls]:
+async def client_to(namespace: str, config: Path | None = None) -> AsyncIterator[KubernetesClient]:
     cluster = Cluster(kubeconfig=config or kubeconfig(), context=None, namespace=namespace)
-    async with api_client(cluster) as client:
-        yield Calls(client, namespace)
+    async with connect(cluster) as client:
+        yield client
 
 
 @asynccontextmanager
-async def new_namespace() -> AsyncIterator[Calls]:
+async def new_namespace() -> AsyncIterator[KubernetesClient]:
     """An empty namespace, removed in the end."""
     name = f"runner-{uuid.uuid4().hex[:8]}"
-    async with calls_to(name) as calls:
-        await calls.create(NAMESPACES, {"metadata": {"name": name}})
+    async with client_to(name) as client:
+        await client.create(NAMESPACES, {"metadata": {"name": name}})
         try:
-            await eventually(lambda: exists(calls, calls.of_core("serviceaccounts", "default")))
-            yield calls
+            await eventually(lambda: exists(client, client.core("serviceaccounts", "default")))
+            yield client
         finally:
-            await calls.delete(f"{NAMESPACES}/{name}")
+            await client.delete(f"{NAMESPACES}/{name}")
 
 
-async def exists(calls: Calls, path: str) -> bool:
+async def exists(client: KubernetesClient, path: str) -> bool:
     try:
-        await calls.get(path)
-    except Exception as error:
-        if status_of(error) == 404:
+        await client.get(path)
+    except KubernetesError as error:
+        if error.code == 404:
             return False
         raise
     return True
 
 
-async def left(calls: Calls) -> list[str]:
+async def left(client: KubernetesClient) -> list[str]:
     """Everything of attempts that there is in the namespace."""
     found = []
-    for path in (calls.jobs(), calls.of_core("pods"), calls.of_core("secrets")):
-        answer = await calls.get(path, labelSelector="app.kubernetes.io/managed-by")
+    for path in (client.jobs(), client.core("pods"), client.core("secrets")):
+        answer = await client.get(path, labelSelector="app.kubernetes.io/managed-by")
         found += [item["metadata"]["name"] for item in answer["items"]]
     return found
 

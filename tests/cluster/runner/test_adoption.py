@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 
+from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Outcome
-from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.port import LeftRunning
 from tests.cluster.runner.support import PodScripts, kubeconfig, left, section, settings
 from tests.integration.runners.support import until
+from tests.support.conditions import eventually
 from tests.support.mediator import Client, Handover, Mediator
-from tests.support.waiting import eventually
 
 
 class Stage:
     """A mediator whose scripts run as Jobs, and what those have done."""
 
-    def __init__(self, home: Path, namespace: Calls) -> None:
+    def __init__(self, home: Path, namespace: KubernetesClient) -> None:
         self.shared = home / "shared"
         self.shared.mkdir()
         self.shared.chmod(0o777)
@@ -71,7 +71,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, namespace: Calls) -> Iterator[Stage]:
+def stage(tmp_path: Path, namespace: KubernetesClient) -> Iterator[Stage]:
     stage = Stage(tmp_path, namespace)
     with stage.mediator:
         yield stage
@@ -87,7 +87,7 @@ def shut_down(stage: Stage) -> None:
 
 @pytest.mark.parametrize("leave", [kill, shut_down])
 async def test_what_runs_when_the_mediator_goes_is_finished_by_the_next(
-    stage: Stage, namespace: Calls, leave: Callable[[Stage], None]
+    stage: Stage, namespace: KubernetesClient, leave: Callable[[Stage], None]
 ) -> None:
     ids = await stage.hand_over(3)
     await until(lambda: len(stage.effects()) == 3)
@@ -105,7 +105,7 @@ async def test_what_runs_when_the_mediator_goes_is_finished_by_the_next(
 
 
 async def test_what_ended_while_no_mediator_was_there_is_recorded_and_not_run_again(
-    stage: Stage, namespace: Calls
+    stage: Stage, namespace: KubernetesClient
 ) -> None:
     (delivery_id,) = await stage.hand_over(1)
     await until(lambda: len(stage.effects()) == 1)
@@ -121,7 +121,9 @@ async def test_what_ended_while_no_mediator_was_there_is_recorded_and_not_run_ag
     assert len(stage.effects()) == 1
 
 
-async def test_an_operator_stops_what_was_adopted(stage: Stage, namespace: Calls) -> None:
+async def test_an_operator_stops_what_was_adopted(
+    stage: Stage, namespace: KubernetesClient
+) -> None:
     (delivery_id,) = await stage.hand_over(1)
     await until(lambda: len(stage.effects()) == 1)
     stage.mediator.kill()
@@ -147,7 +149,7 @@ def api_server_stopped() -> Iterator[None]:
 
 
 async def test_an_api_server_that_is_away_for_a_while_loses_nothing(
-    stage: Stage, namespace: Calls
+    stage: Stage, namespace: KubernetesClient
 ) -> None:
     before = await stage.hand_over(2)
     await until(lambda: len(stage.effects()) == 2)
@@ -163,7 +165,7 @@ async def test_an_api_server_that_is_away_for_a_while_loses_nothing(
 
 
 async def test_a_run_that_was_left_goes_on_under_its_name_and_is_timed_from_its_start(
-    namespace: Calls, tmp_path: Path
+    namespace: KubernetesClient, tmp_path: Path
 ) -> None:
     scripts = PodScripts(tmp_path)
     ready = tmp_path / "ready"

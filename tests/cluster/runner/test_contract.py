@@ -1,8 +1,8 @@
 """The contract of every runner, kept by Jobs: the same tests as for the other runners.
 
-What is not taken from there differs on purpose (docs/kubernetes.md), and is tested below or in
-the other files here: a ticket's size, the streams' kind, the working directory, and that attempts
-outlive their mediator.
+What is not taken from there differs on purpose (docs/reference/kubernetes.md), and is tested
+below or in the other files here: a ticket's size, the streams' kind, the working directory, and
+that attempts outlive their mediator.
 """
 
 from __future__ import annotations
@@ -17,15 +17,6 @@ from mediator.model.delivery import Ended, Outcome
 from mediator.model.policy import Limits
 from tests.cluster.runner.support import PodScripts
 from tests.integration.runners.support import Start, until
-from tests.integration.runners.test_contract_ending import (
-    test_a_signal_is_named as test_a_signal_is_named,
-)
-from tests.integration.runners.test_contract_ending import (
-    test_exit_code_0_is_ok as test_exit_code_0_is_ok,
-)
-from tests.integration.runners.test_contract_ending import (
-    test_stop_before_the_start_starts_nothing as test_stop_before_the_start_starts_nothing,
-)
 from tests.integration.runners.test_contract_input import (
     test_arguments_arrive_unchanged as test_arguments_arrive_unchanged,
 )
@@ -34,6 +25,15 @@ from tests.integration.runners.test_contract_input import (
 )
 from tests.integration.runners.test_contract_input import (
     test_no_signal_is_ignored_or_blocked as test_no_signal_is_ignored_or_blocked,
+)
+from tests.integration.runners.test_contract_outcome import (
+    test_a_signal_is_named as test_a_signal_is_named,
+)
+from tests.integration.runners.test_contract_outcome import (
+    test_exit_code_0_is_ok as test_exit_code_0_is_ok,
+)
+from tests.integration.runners.test_contract_outcome import (
+    test_stop_before_the_start_starts_nothing as test_stop_before_the_start_starts_nothing,
 )
 from tests.integration.runners.test_contract_output import (
     test_a_process_that_holds_the_output_open_does_not_delay_the_end as test_a_process_that_holds_the_output_open_does_not_delay_the_end,  # noqa: E501

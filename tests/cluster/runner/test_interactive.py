@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mediator.runners.kubernetes.calls import Calls
+from mediator.kube.client import KubernetesClient
 from tests.cluster.runner.support import section
 from tests.support.mediator import Client, Handover, Mediator
 
@@ -12,7 +12,7 @@ POLICY = '# /// script\n# [tool.mediator]\n# kind = "condition"\n# answer = []\n
 
 
 async def test_its_answer_and_its_exit_code_reach_the_caller(
-    namespace: Calls, tmp_path: Path
+    namespace: KubernetesClient, tmp_path: Path
 ) -> None:
     mediator = Mediator(tmp_path)
     cluster = section(namespace.namespace, mediator.scripts)

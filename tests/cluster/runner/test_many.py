@@ -8,12 +8,12 @@ import os
 import psutil
 import pytest
 
+from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Outcome
-from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.runner.support import PodScripts, left
 from tests.integration.runners.support import until
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 RUNS = int(os.environ.get("MEDIATOR_CLUSTER_RUNS", "200"))
 AT_ONCE = 20
@@ -21,7 +21,7 @@ AT_ONCE = 20
 
 @pytest.mark.timeout(900)
 async def test_many_runs_leave_no_object_no_process_and_no_descriptor(
-    namespace: Calls, runner: KubernetesRunner, scripts: PodScripts
+    namespace: KubernetesClient, runner: KubernetesRunner, scripts: PodScripts
 ) -> None:
     script = scripts.bash('read line; echo "$1 $line"')
     slots = asyncio.Semaphore(AT_ONCE)

@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 
+from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Ended, Outcome
 from mediator.model.policy import Pod
-from mediator.runners.kubernetes.calls import Calls
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.runner.conftest import Recording
 from tests.cluster.runner.support import PodScripts, settings
 from tests.integration.runners.support import Start, until
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 
 @asynccontextmanager
-async def started(namespace: Calls, directory: Path, **changes: Any) -> AsyncIterator[Recording]:
+async def started(
+    namespace: KubernetesClient, directory: Path, **changes: Any
+) -> AsyncIterator[Recording]:
     runner = Recording(settings(namespace.namespace, directory, **changes))
     await runner.start()
     try:
@@ -61,7 +63,7 @@ async def test_an_image_that_cannot_be_had_is_named(
 
 
 async def test_a_registry_that_does_not_answer_is_named(
-    namespace: Calls, scripts: PodScripts, tmp_path: Path
+    namespace: KubernetesClient, scripts: PodScripts, tmp_path: Path
 ) -> None:
     chosen = settings(namespace.namespace, tmp_path)
     for container in chosen.pod_template["spec"]["containers"]:
@@ -73,7 +75,7 @@ async def test_a_registry_that_does_not_answer_is_named(
 
 
 async def test_a_pod_that_no_node_takes_in_time_is_named(
-    namespace: Calls, scripts: PodScripts, tmp_path: Path
+    namespace: KubernetesClient, scripts: PodScripts, tmp_path: Path
 ) -> None:
     async with started(namespace, tmp_path, start_timeout="2s") as runner:
         ended = await run(runner, scripts, "exit 0", pod=Pod(node_selector={"no-such": "node"}))
@@ -83,10 +85,10 @@ async def test_a_pod_that_no_node_takes_in_time_is_named(
 
 @pytest.mark.parametrize("what", ["pods", "count/jobs.batch", "count/secrets"])
 async def test_a_quota_that_is_used_up_is_named(
-    namespace: Calls, attempt: Start, scripts: PodScripts, what: str
+    namespace: KubernetesClient, attempt: Start, scripts: PodScripts, what: str
 ) -> None:
     quota = {"metadata": {"name": "none"}, "spec": {"hard": {what: "0"}}}
-    path = namespace.of_core("resourcequotas")
+    path = namespace.core("resourcequotas")
     await namespace.create(path, quota)
     await eventually(
         lambda: namespace.get(f"{path}/none"), until=lambda q: what in q["status"].get("hard", {})
@@ -97,20 +99,20 @@ async def test_a_quota_that_is_used_up_is_named(
 
 
 async def test_a_pod_that_is_taken_away_is_named(
-    namespace: Calls, attempt: Start, scripts: PodScripts
+    namespace: KubernetesClient, attempt: Start, scripts: PodScripts
 ) -> None:
     ready = scripts.directory / "ready"
     running = attempt(scripts.bash(f"touch {ready}; exec sleep 1000"), grace=1)
     await until(ready.exists)
-    (pod,) = (await namespace.get(namespace.of_core("pods")))["items"]
-    await namespace.delete(namespace.of_core("pods", pod["metadata"]["name"]))
+    (pod,) = (await namespace.get(namespace.core("pods")))["items"]
+    await namespace.delete(namespace.core("pods", pod["metadata"]["name"]))
     ended = await running
     assert ended.outcome in {Outcome.EVICTED, Outcome.SIGNAL}
     assert ended.reason
 
 
 async def test_a_job_that_somebody_deletes_is_lost_and_said_so(
-    namespace: Calls, attempt: Start, scripts: PodScripts
+    namespace: KubernetesClient, attempt: Start, scripts: PodScripts
 ) -> None:
     ready = scripts.directory / "ready"
     running = attempt(scripts.bash(f"trap '' TERM; touch {ready}; sleep 1000"), grace=1)
@@ -132,10 +134,10 @@ async def test_a_container_that_cannot_be_made_is_named(
 
 
 async def test_variables_of_a_secret_reach_the_script(
-    namespace: Calls, attempt: Start, scripts: PodScripts
+    namespace: KubernetesClient, attempt: Start, scripts: PodScripts
 ) -> None:
     data = {"metadata": {"name": "mine"}, "stringData": {"PASSWORD": "a b"}}
-    await namespace.create(namespace.of_core("secrets"), data)
+    await namespace.create(namespace.core("secrets"), data)
     pod = Pod.model_validate({"env_from": [{"secret": "mine"}]})
     ended = await attempt(scripts.bash('echo "$PASSWORD"'), pod=pod)  # type: ignore[call-arg]
     assert ended.stdout.kept == b"a b\n"

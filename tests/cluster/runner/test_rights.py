@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from mediator.errors import SettingsError
+from mediator.kube.access import RUNNER_RIGHTS
+from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Outcome
-from mediator.runners.kubernetes.calls import Calls
-from mediator.runners.kubernetes.rights import JOB_RIGHTS
 from tests.cluster.runner.conftest import Recording
 from tests.cluster.runner.support import PodScripts, kubeconfig, left, settings
+from tests.support.conditions import eventually
 from tests.support.mediator import REPOSITORY
-from tests.support.waiting import eventually
 
 ROLE = yaml.safe_load((REPOSITORY / "deploy/kubernetes-runner/role.yaml").read_text())
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
@@ -30,14 +30,14 @@ def test_the_role_is_the_list_of_the_code() -> None:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert stated == set(JOB_RIGHTS)
+    assert stated == set(RUNNER_RIGHTS)
 
 
-async def bound(namespace: Calls, rules: list[dict[str, Any]], directory: Path) -> Path:
+async def bound(namespace: KubernetesClient, rules: list[dict[str, Any]], directory: Path) -> Path:
     """The kubeconfig of a service account with these rules and no others."""
     name = namespace.namespace
     account = await namespace.create(
-        namespace.of_core("serviceaccounts"), {"metadata": {"name": "runner"}}
+        namespace.core("serviceaccounts"), {"metadata": {"name": "runner"}}
     )
     assert account["metadata"]["name"] == "runner"
     await namespace.create(f"{RBAC}/{name}/roles", {"metadata": {"name": "runner"}, "rules": rules})
@@ -54,9 +54,9 @@ async def bound(namespace: Calls, rules: list[dict[str, Any]], directory: Path) 
         },
         "type": "kubernetes.io/service-account-token",
     }
-    await namespace.create(namespace.of_core("secrets"), token)
+    await namespace.create(namespace.core("secrets"), token)
     filled = await eventually(
-        lambda: namespace.get(namespace.of_core("secrets", "token")),
+        lambda: namespace.get(namespace.core("secrets", "token")),
         until=lambda secret: "token" in (secret.get("data") or {}),
     )
     config = yaml.safe_load(kubeconfig().read_text())
@@ -67,7 +67,7 @@ async def bound(namespace: Calls, rules: list[dict[str, Any]], directory: Path) 
 
 
 async def test_with_exactly_this_role_scripts_run_and_are_stopped(
-    namespace: Calls, tmp_path: Path
+    namespace: KubernetesClient, tmp_path: Path
 ) -> None:
     scripts = PodScripts(tmp_path)
     config = await bound(namespace, ROLE["rules"], tmp_path)
@@ -83,9 +83,9 @@ async def test_with_exactly_this_role_scripts_run_and_are_stopped(
     await runner.close()
 
 
-@pytest.mark.parametrize(("verb", "resource"), JOB_RIGHTS)
+@pytest.mark.parametrize(("verb", "resource"), RUNNER_RIGHTS)
 async def test_with_one_verb_less_a_sentence_names_it(
-    namespace: Calls, tmp_path: Path, verb: str, resource: str
+    namespace: KubernetesClient, tmp_path: Path, verb: str, resource: str
 ) -> None:
     rules = [
         {

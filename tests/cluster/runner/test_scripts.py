@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from mediator.kube.client import KubernetesClient
 from mediator.model.delivery import Ended, Outcome
-from mediator.runners.kubernetes.calls import Calls
 from tests.cluster.runner.conftest import Recording
 from tests.cluster.runner.support import PodScripts, left, settings
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 NO_MOUNTS = {
     "spec": {
@@ -25,7 +25,9 @@ VOLUMES = "/api/v1/persistentvolumes"
 SCRIPT = '#!/bin/sh\necho "$0 $1 $(cat)"; echo said >&2\n'
 
 
-async def run(namespace: Calls, scripts: PodScripts, program: Path, **where: Any) -> Ended:
+async def run(
+    namespace: KubernetesClient, scripts: PodScripts, program: Path, **where: Any
+) -> Ended:
     """Run one attempt whose pod finds its script there and nowhere else."""
     section = settings(
         namespace.namespace, scripts.directory, pod_template=NO_MOUNTS, scripts=where
@@ -40,9 +42,11 @@ async def run(namespace: Calls, scripts: PodScripts, program: Path, **where: Any
         await eventually(lambda: left(namespace), until=lambda found: found == [])
 
 
-async def test_a_script_is_found_in_a_config_map(namespace: Calls, scripts: PodScripts) -> None:
+async def test_a_script_is_found_in_a_config_map(
+    namespace: KubernetesClient, scripts: PodScripts
+) -> None:
     config_map = {"metadata": {"name": "scripts"}, "data": {"hello.sh": SCRIPT}}
-    await namespace.create(namespace.of_core("configmaps"), config_map)
+    await namespace.create(namespace.core("configmaps"), config_map)
     ended = await run(namespace, scripts, scripts.directory / "hello.sh", config_map="scripts")
     assert ended.outcome is Outcome.OK, ended.reason
     assert ended.stdout.kept == b"/mediator/scripts/hello.sh argument ticket\n"
@@ -50,7 +54,7 @@ async def test_a_script_is_found_in_a_config_map(namespace: Calls, scripts: PodS
 
 
 @pytest.fixture
-async def claim(namespace: Calls, scripts: PodScripts) -> AsyncIterator[str]:
+async def claim(namespace: KubernetesClient, scripts: PodScripts) -> AsyncIterator[str]:
     """A claim of a volume that is a directory of the node, which holds the scripts."""
     name = f"scripts-{namespace.namespace}"
     size = {"storage": "1Gi"}
@@ -73,13 +77,13 @@ async def claim(namespace: Calls, scripts: PodScripts) -> AsyncIterator[str]:
         },
     }
     await namespace.create(VOLUMES, volume)
-    await namespace.create(namespace.of_core("persistentvolumeclaims"), wanted)
+    await namespace.create(namespace.core("persistentvolumeclaims"), wanted)
     yield "scripts"
     await namespace.delete(f"{VOLUMES}/{name}")
 
 
 async def test_a_script_is_found_in_a_volume_that_is_claimed_and_cannot_change_it(
-    namespace: Calls, scripts: PodScripts, claim: str
+    namespace: KubernetesClient, scripts: PodScripts, claim: str
 ) -> None:
     script = scripts.bash('echo "$0 $1 $(cat)"; touch /scripts/new && echo wrote')
     ended = await run(namespace, scripts, script, claim=claim, directory="/scripts")
@@ -89,7 +93,9 @@ async def test_a_script_is_found_in_a_volume_that_is_claimed_and_cannot_change_i
     assert not (scripts.directory / "new").exists()
 
 
-async def test_a_script_is_found_in_the_image(namespace: Calls, scripts: PodScripts) -> None:
+async def test_a_script_is_found_in_the_image(
+    namespace: KubernetesClient, scripts: PodScripts
+) -> None:
     ended = await run(namespace, scripts, Path("/elsewhere/tee"), directory="/usr/bin")
     assert ended.outcome is Outcome.OK, ended.reason
     assert ended.stdout.kept == b"ticket"  # its argument is a file in its working directory

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mediator.catalog.loader import ScanResult, ScriptLoader, ScriptsDirectory
 from mediator.errors import NotFound, SettingsError
 from tests.support.catalog import Live, live, put, settings_in
 
@@ -53,14 +54,24 @@ async def test_without_it_the_start_is_refused(tmp_path: Path, scripts: Path) ->
         await Live(settings_in(tmp_path)).scripts.start()
 
 
-async def test_what_nobody_foresaw_stops_nothing(
-    tmp_path: Path, scripts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class FaultyLoader(ScriptLoader):
+    """Has a fault of its own at the scans that are asked of it."""
+
+    faulty = False
+
+    def scan(self) -> ScanResult:
+        if self.faulty:
+            raise ZeroDivisionError
+        return super().scan()
+
+
+async def test_what_nobody_foresaw_stops_nothing(tmp_path: Path, scripts: Path) -> None:
     put(scripts, "a.sh")
-    async with live(tmp_path) as there:
-        with monkeypatch.context() as patched:
-            patched.setattr("mediator.catalog.loader.listing", lambda _: 1 / 0)
-            await there.scripts.look()
+    loader = FaultyLoader(ScriptsDirectory(settings=settings_in(tmp_path)))
+    async with live(tmp_path, loader=loader) as there:
+        loader.faulty = True
+        await there.scripts.look()
+        loader.faulty = False
         assert there.names == ["a.sh"]
         put(scripts, "b.sh")
         await there.until_ready("b.sh")

@@ -9,19 +9,27 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tenacity import wait_none
 
-from mediator.catalog.environments.builder import Builder, Environments, prepare, with_environments
+from mediator.catalog.environments.builder import (
+    Builder,
+    Environments,
+    ResolvedEnvironment,
+    prepare,
+    with_environments,
+)
 from mediator.catalog.environments.uv import BuildFailed
 from mediator.catalog.loader import ScriptsDirectory
-from mediator.catalog.metadata import Need
+from mediator.catalog.metadata import Requirements
 from mediator.catalog.script import Catalog, EnvironmentState, Script
 from mediator.metrics import Metrics
 from mediator.settings.schema import Settings
 from tests.support.catalog import builder_of, live, put, settings_in
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
+from tests.support.metrics import sample
 from tests.support.wheels import make_wheel
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -103,7 +111,7 @@ async def test_a_script_is_not_ready_while_its_environment_is_built_and_then_is(
         assert script.environment is EnvironmentState.BUILDING
         await there.until_ready("a.py")
         assert there.told[-1].mended == ("a.py",)
-        assert there.metrics.catalog.builds.labels("ok")._value.get() == 1
+        assert sample(there.metrics, "mediator_environment_builds_total", result="ok") == 1
     async with live(tmp_path, environments={"wheels": [wheels]}) as again:
         script = again.script("a.py")
         assert script is not None
@@ -144,7 +152,7 @@ async def test_a_failure_is_said_in_the_words_of_uv_and_a_new_version_tried_at_o
         )
         assert script.problem.endswith("unsatisfiable.")
         assert script.environment is EnvironmentState.FAILED
-        assert there.metrics.catalog.builds.labels("failed")._value.get() == 1
+        assert sample(there.metrics, "mediator_environment_builds_total", result="failed") == 1
         put(scripts, "a.py", stating("tiny>=2"))
         await there.until_ready("a.py")
 
@@ -161,12 +169,12 @@ async def test_touching_the_script_tries_a_failed_build_again(
 
 
 async def test_a_failed_build_is_tried_again_by_itself(builder: Builder, wheels: Path) -> None:
-    need, told = Need(requirements=("late",), interpreter=sys.executable), asyncio.Event()
+    needed, told = Requirements(packages=("late",), interpreter=sys.executable), asyncio.Event()
     kept = Environments(builder, metrics=Metrics(), changed=told.set, wait=wait_none())
-    await kept.want([need])
+    await kept.require([needed])
 
     async def state() -> EnvironmentState:
-        return kept.get(need).state
+        return kept.get(needed).state
 
     await eventually(state, until=lambda seen: seen is EnvironmentState.FAILED)
     make_wheel(wheels, "late")
@@ -175,21 +183,31 @@ async def test_a_failed_build_is_tried_again_by_itself(builder: Builder, wheels:
     await kept.close()
 
 
+class FaultyOnce(Builder):
+    """Has a fault of its own at the first build."""
+
+    faults: ClassVar[list[Exception]] = [ZeroDivisionError()]
+
+    async def build(self, requirements: Requirements, resolved: ResolvedEnvironment) -> bool:
+        if self.faults:
+            raise self.faults.pop()
+        return await Builder.build(self, requirements, resolved)
+
+
 async def test_a_fault_of_the_mediator_is_said_and_tried_again_at_the_next_look(
-    builder: Builder, monkeypatch: pytest.MonkeyPatch
+    builder: Builder,
 ) -> None:
-    need = Need(requirements=("tiny",), interpreter=sys.executable)
-    kept = Environments(builder, metrics=Metrics(), changed=lambda: None)
+    needed = Requirements(packages=("tiny",), interpreter=sys.executable)
+    faulty = FaultyOnce(uv=builder.uv, cache=builder.cache)
+    kept = Environments(faulty, metrics=Metrics(), changed=lambda: None)
 
     async def problem() -> str:
-        return kept.get(need).problem
+        return kept.get(needed).problem
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Builder, "build", lambda *_: 1 / 0)
-        await kept.want([need])
-        told = await eventually(problem, until=lambda seen: "mediator itself" in seen)
+    await kept.require([needed])
+    told = await eventually(problem, until=lambda seen: "mediator itself" in seen)
     assert told.endswith("the mediator itself failed (ZeroDivisionError).")
-    await kept.want([need])
+    await kept.require([needed])
     await eventually(problem, until=lambda seen: seen == "")
     await kept.close()
 
@@ -197,16 +215,16 @@ async def test_a_fault_of_the_mediator_is_said_and_tried_again_at_the_next_look(
 async def test_a_build_that_nobody_wants_any_more_leaves_nothing(
     settings: Settings, builder: Builder
 ) -> None:
-    need = Need(requirements=("tiny",), interpreter=sys.executable)
+    needed = Requirements(packages=("tiny",), interpreter=sys.executable)
     kept = Environments(builder, metrics=Metrics(), changed=lambda: None)
     directory = settings.environments.directory
-    await kept.want([need])
+    await kept.require([needed])
 
     async def begun() -> bool:
         return directory.exists() and any(directory.glob(".????????????????.*"))
 
     await eventually(begun)
-    await kept.want([])
+    await kept.require([])
     await kept.close()
     assert not await begun()
     assert environments(settings) == []
@@ -267,7 +285,7 @@ async def test_the_prepared_are_used_offline_on_a_disk_that_cannot_be_written(
         path.chmod(path.stat().st_mode & ~0o222)
     script = (await with_environments(load(settings), builder)).ready("a.py")
     assert run(script) == 1
-    builder.shelf.used(script.interpreter[0].split("/")[-3])
+    builder.cache.touch(script.interpreter[0].split("/")[-3])
 
 
 async def test_preparing_what_is_there_needs_to_write_nothing(
@@ -275,7 +293,7 @@ async def test_preparing_what_is_there_needs_to_write_nothing(
 ) -> None:
     put(scripts, "a.py", stating("tiny"))
     (made,) = await prepare(load(settings).scripts.values(), builder)
-    lock = builder.shelf.directory / f"{made.key}.lock"
+    lock = builder.cache.directory / f"{made.key}.lock"
     lock.unlink()
     lock.mkdir()  # nobody can open that for writing, root neither
     (again,) = await prepare(load(settings).scripts.values(), builder)
@@ -301,14 +319,14 @@ async def test_unused_ones_are_removed(scripts: Path, settings: Settings, builde
     put(scripts, "a.py", stating("tiny"))
     put(scripts, "b.py", stating("big"))
     await prepare(load(settings).scripts.values(), builder)
-    need = load(settings).ready("a.py").need
-    assert need is not None
+    needed = load(settings).ready("a.py").requirements
+    assert needed is not None
     kept = Environments(builder, metrics=Metrics(), changed=lambda: None)
-    await kept.want([need])
-    await kept.tend(keep_unused=timedelta(days=7))
+    await kept.require([needed])
+    await kept.collect_garbage(keep_unused=timedelta(days=7))
     assert len(environments(settings)) == 2
-    await kept.tend(keep_unused=timedelta(0))
-    assert environments(settings) == [(await builder.find(need)).key]
+    await kept.collect_garbage(keep_unused=timedelta(0))
+    assert environments(settings) == [(await builder.resolve(needed)).key]
     await kept.close()
 
 
@@ -317,9 +335,9 @@ async def test_a_build_that_takes_too_long_is_ended_with_all_it_started(
 ) -> None:
     settings = settings_in(tmp_path, environments={"wheels": [wheels], "build_timeout": "1ms"})
     made = builder_of(settings)
-    need = Need(requirements=("tiny",), interpreter=sys.executable)
+    needed = Requirements(packages=("tiny",), interpreter=sys.executable)
     with pytest.raises(BuildFailed, match=r"took longer than 0\.001 seconds"):
-        await made.build(need, await made.find(need))
+        await made.build(needed, await made.resolve(needed))
     assert environments(settings) == []
 
 
@@ -366,9 +384,9 @@ class TestWhichPython:
         chosen = put(tmp_path, "chosen", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         settings = settings_in(tmp_path, environments={"python": str(chosen)})
         put(scripts, "a.py", stating("tiny"))
-        need = load(settings).ready("a.py").need
-        assert need is not None
-        assert (await builder_of(settings).find(need)).python.asked == str(chosen)
+        needed = load(settings).ready("a.py").requirements
+        assert needed is not None
+        assert (await builder_of(settings).resolve(needed)).python.asked == str(chosen)
 
 
 async def test_uv_sees_no_secret_of_the_daemon(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.files import Settling
-from mediator.catalog.loader import Reader, ScriptsDirectory
+from mediator.catalog.files import Debounce
+from mediator.catalog.loader import ScriptLoader, ScriptsDirectory
 from tests.support.catalog import SHELL, live, put, settings_in
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 LONG = "#!/bin/sh\n" + "true\n" * 40
@@ -126,7 +126,7 @@ def test_a_version_that_changes_while_it_is_read_is_not_taken(
     tmp_path: Path, scripts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = put(scripts, "a.sh")
-    reader = Reader(ScriptsDirectory(settings=settings_in(tmp_path)), Settling(quiet=0))
+    loader = ScriptLoader(ScriptsDirectory(settings=settings_in(tmp_path)), Debounce(quiet=0))
     real = os.fstat
 
     def touching(descriptor: int) -> os.stat_result:
@@ -134,11 +134,11 @@ def test_a_version_that_changes_while_it_is_read_is_not_taken(
         return real(descriptor)
 
     monkeypatch.setattr(os, "fstat", touching)
-    found = reader.look()
-    assert found.unsettled
+    found = loader.scan()
+    assert found.incomplete
     assert found.catalog.scripts == {}
     monkeypatch.undo()
-    assert reader.look().catalog.scripts["a.sh"].ready
+    assert loader.scan().catalog.scripts["a.sh"].ready
 
 
 async def test_a_new_script_is_there_when_it_is_whole(tmp_path: Path, scripts: Path) -> None:

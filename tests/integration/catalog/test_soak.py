@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mediator.catalog.files import Settling
-from mediator.catalog.loader import Reader, ScriptsDirectory
+from mediator.catalog.files import Debounce
+from mediator.catalog.loader import ScriptLoader, ScriptsDirectory
 from mediator.catalog.script import Catalog
 from tests.support.catalog import live, put, settings_in
 
@@ -58,14 +58,14 @@ def test_only_what_has_changed_is_read(tmp_path: Path, scripts: Path) -> None:
     random_ = random.Random(7)  # noqa: S311 - the same changes every time
     for number in range(SCRIPTS):
         put(scripts, f"s{number}.sh")
-    reader = Reader(ScriptsDirectory(settings=settings_in(tmp_path)), Settling(quiet=0))
-    assert len(reader.look().read) == SCRIPTS
-    assert reader.look().read == set()
+    loader = ScriptLoader(ScriptsDirectory(settings=settings_in(tmp_path)), Debounce(quiet=0))
+    assert len(loader.scan().read) == SCRIPTS
+    assert loader.scan().read == set()
     for _ in range(CHANGES):
         name = change(random_, scripts)
-        assert reader.look().read <= {name}
-    reader.forget()
-    assert reader.look().read == set(reader.look().catalog.scripts)
+        assert loader.scan().read <= {name}
+    loader.forget()
+    assert loader.scan().read == set(loader.scan().catalog.scripts)
 
 
 def told(catalog: Catalog) -> object:

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from mediator.cli.client import connect
-from mediator.cli.failures import Failure, Refused
+from mediator.cli.failures import Failure, RequestRefused
 from mediator.cli.target import Target
 from mediator.errors import SettingsError
 from mediator.settings.secrets import Secret
@@ -68,7 +68,7 @@ async def test_the_sentence_of_a_problem_is_what_is_told(
         return web.Response(status=status, text=body)
 
     found = await failure(refuse)
-    assert isinstance(found, Refused)
+    assert isinstance(found, RequestRefused)
     assert said in str(found)
     assert found.exit_code == code
     assert found.answered == status

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.conditions import eventually_true
 from tests.support.mediator import Mediator
-from tests.support.waiting import eventually_true
 
 TICKET = b"<ticket_info><id>4711</id><subject>x</subject></ticket_info>"
 BYTES = bytes(range(256)) * 1000

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def call(path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
+@pytest.fixture(scope="module")
+def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A bundle, where a pod would have it, of a mediator that runs."""
+    home = tmp_path_factory.mktemp("bundle")
+    mediator = Mediator(home / "mediator")
+    for name in ("check.py", "it's $(date).py", "twice.py", "twice.pl"):
+        mediator.script(name, ECHO.replace('"condition"', '"validation"'))
+    with mediator:
+        bundle(mediator, home / "pod")
+        yield home / "pod"
+
+
 @pytest.mark.parametrize(
     ("script", "wrapper"),
     [
@@ -52,25 +65,16 @@ def call(path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     ],
 )
 def test_a_wrapper_calls_its_script_with_the_arguments_as_they_are(
-    mediator: Mediator, tmp_path: Path, script: str, wrapper: str
+    pod: Path, script: str, wrapper: str
 ) -> None:
-    mediator.script(script, ECHO.replace('kind = "condition"', 'kind = "validation"'))
-    with mediator:
-        bundle(mediator, tmp_path / "pod")
-        done = call(tmp_path / "pod" / wrapper, "--x", "two words", "")
+    done = call(pod / wrapper, "--x", "two words", "")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"/{script}|--x|two words||".encode())
 
 
-def test_scripts_that_differ_in_their_suffix_alone_get_their_whole_names(
-    mediator: Mediator, tmp_path: Path
-) -> None:
-    for name in ("check.py", "check.pl"):
-        mediator.script(name, ECHO.replace('"condition"', '"validation"'))
-    with mediator:
-        bundle(mediator, tmp_path / "pod")
-        done = call(tmp_path / "pod" / "check.pl.sh")
-    assert b"/check.pl|" in done.stdout
+def test_scripts_that_differ_in_their_suffix_alone_get_their_whole_names(pod: Path) -> None:
+    done = call(pod / "twice.pl.sh")
+    assert b"/twice.pl|" in done.stdout
 
 
 def test_the_key_is_readable_by_its_owner_alone(mediator: Mediator, tmp_path: Path) -> None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from mediator.storage.store import SqliteStore
-from tests.integration.dispatch.support import FaultyStore, House
+from mediator.metrics import Metrics
+from mediator.storage.memory import MemoryStore
+from tests.integration.dispatch.support import House
+from tests.support.store import FaultyStore
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def house() -> AsyncIterator[House]:
     before = asyncio.all_tasks()
-    store = SqliteStore(tmp_path / "mediator.db")
+    metrics = Metrics()
+    store = MemoryStore(metrics=metrics)
     await store.start()
-    house = House(FaultyStore(store))
+    house = House(FaultyStore(store, metrics), metrics=metrics)
     yield house
     house.store.away.clear()
     await house.dispatcher.stop(drain=timedelta(0))

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from tenacity import wait_fixed
+
 from mediator.dispatch.attempt import AttemptMaker
-from mediator.dispatch.dispatcher import Dispatcher
+from mediator.dispatch.dispatcher import Dispatcher, Pace
 from mediator.dispatch.leases import LEASE
 from mediator.dispatch.slots import Slots
-from mediator.errors import StoreUnavailable
 from mediator.metrics import Metrics
 from mediator.model.delivery import Delivery, Ended, Outcome
+from mediator.runners.factory import Runners
 from mediator.runners.port import LeftRunning, Run
-from mediator.storage.interface import DeliveryStore
-from mediator.storage.measured import MeasuredStore
-from mediator.storage.store import SqliteStore
-from tests.integration.storage.support import new
-from tests.support.waiting import eventually
+from tests.support.conditions import eventually
+from tests.support.store import new
 from tests.unit.dispatch.support import Clock, Scripts, script
 
 OK = Ended(outcome=Outcome.OK, exit_code=0)
@@ -31,15 +30,18 @@ STOPPED = Ended(outcome=Outcome.CANCELLED, reason="stopped because that was aske
 Behaviour = Callable[[Run], Awaitable[Ended]]
 
 
+OFTEN = timedelta(milliseconds=1)
+
+
 class Runner:
     """Counts what runs at once; an attempt ends when it is let go, or is stopped."""
+
+    survives_daemon = False
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
         self.running: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
-        self.forgotten: list[str] = []
-        self.keeps: set[str] = set()
         self.go = asyncio.Event()
         self.end: Callable[[Run], Ended] = lambda _: OK
 
@@ -50,11 +52,10 @@ class Runner:
         """Nothing to let go of."""
 
     async def recorded(self, name: str) -> None:
-        self.forgotten.append(name)
-        self.keeps.discard(name)
+        """Nothing is kept."""
 
     def kept(self) -> Collection[str]:
-        return set(self.keeps)
+        return ()
 
     async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
         self.runs.append(run)
@@ -81,33 +82,31 @@ class Runner:
         return STOPPED if stop.is_set() else self.end(run)
 
 
-class FaultyStore:
-    """A store that counts what is asked of it, and is away when a test says so."""
+class Cluster:
+    """The same for what has a pod: it goes on without its mediator, and something is kept of it."""
 
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-        self.calls: Counter[str] = Counter()
-        self.away: set[str] = set()
-        self.error: Exception = StoreUnavailable("the disk is full")
-        self.refused: Counter[str] = Counter()
-        self.after: dict[str, Callable[[], object]] = {}
-        """what else happens just after the first call of a name"""
+    survives_daemon = True
 
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._store, name)
-        if not asyncio.iscoroutinefunction(real):
-            return real
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.forgotten: list[str] = []
+        self.keeps: set[str] = set()
 
-        async def call(*arguments: Any, **named: Any) -> Any:
-            self.calls[name] += 1
-            if name in self.away:
-                self.refused[name] += 1
-                raise self.error
-            answer = await real(*arguments, **named)
-            self.after.pop(name, lambda: None)()
-            return answer
+    async def start(self) -> None:
+        """Nothing to get ready."""
 
-        return call
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
+        return await self._runner.run(run, stop=stop)
+
+    async def recorded(self, name: str) -> None:
+        self.forgotten.append(name)
+        self.keeps.discard(name)
+
+    def kept(self) -> Collection[str]:
+        return set(self.keeps)
 
 
 @dataclass
@@ -121,28 +120,38 @@ class House:
     scripts: Scripts = field(default_factory=lambda: Scripts.of(script("a.py"), script("b.py")))
     slots: Slots = field(default_factory=lambda: Slots(trigger=4, interactive=2))
     owner: str = "here"
+    pace: Pace = field(default_factory=lambda: Pace(store_wait=wait_fixed(0.001)))
+    environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/bin", "SECRET": "x"})
 
     def __post_init__(self) -> None:
+        self.cluster = Cluster(self.runner)
+        self.runners = Runners(here=self.runner, cluster=self.cluster)
         self.dispatcher = self.another()
         self.task: asyncio.Task[None] | None = None
 
-    def another(self) -> Dispatcher:
-        store: DeliveryStore = MeasuredStore(self.store, self.metrics)
+    def another(self, **pace: Any) -> Dispatcher:
+        """A dispatcher that is like the first one; `pace`: but for this."""
         maker = AttemptMaker(
-            store=store,
-            runner=self.runner,
+            store=self.store,
+            runners=self.runners,
             metrics=self.metrics,
             clock=self.clock,
-            daemon_environment={"PATH": "/bin", "SECRET": "x"},
+            daemon_environment=self.environment,
+            record_wait=self.pace.store_wait,
         )
         return Dispatcher(
             owner=self.owner,
-            store=store,
+            store=self.store,
             scripts=self.scripts,
             slots=self.slots,
             maker=maker,
             clock=self.clock,
+            pace=replace(self.pace, **pace),
         )
+
+    def renewing_often(self) -> None:
+        """Have leases looked after all the time."""
+        self.dispatcher = self.another(renew_every=OFTEN)
 
     def begin(self) -> asyncio.Task[None]:
         self.task = asyncio.create_task(self.dispatcher.run())

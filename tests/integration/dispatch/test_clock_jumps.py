@@ -15,7 +15,7 @@ HOURS = 2 * 3600.0
 
 @pytest.mark.parametrize("jump", [HOURS, -HOURS], ids=["forward", "back"])
 async def test_what_runs_goes_on_and_runs_once(house: House, jump: float) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.renewing_often()
     house.begin()
     ids = [await house.accept() for _ in range(3)]
     await house.until_running(3)
@@ -31,7 +31,7 @@ async def test_what_runs_goes_on_and_runs_once(house: House, jump: float) -> Non
 async def test_what_was_to_be_tried_again_is_not_held_up_by_a_clock_that_was_set_back(
     house: House,
 ) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.renewing_often()
     house.runner.end = lambda _: FAILED
     house.runner.go.set()
     house.begin()
@@ -45,7 +45,7 @@ async def test_what_was_to_be_tried_again_is_not_held_up_by_a_clock_that_was_set
 
 
 async def test_what_was_handed_over_before_the_clock_was_set_back_runs(house: House) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.renewing_often()
     house.runner.go.set()
     delivery_id = await house.accept()
     house.clock.jump(-HOURS)

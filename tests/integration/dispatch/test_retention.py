@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,31 +15,31 @@ from mediator.metrics import Metrics
 from mediator.model.delivery import State
 from mediator.settings.schema import Retention
 from mediator.storage.interface import Search
-from mediator.storage.measured import MeasuredStore
-from mediator.storage.store import SqliteStore
-from tests.integration.dispatch.support import FaultyStore
-from tests.integration.storage.support import DEAD, Desk
-from tests.support.waiting import eventually
+from mediator.storage.memory import MemoryStore
+from tests.support.conditions import eventually
+from tests.support.metrics import sample
+from tests.support.store import DEAD, Desk, FaultyStore
 from tests.unit.dispatch.support import NOW, Clock
 
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    store = SqliteStore(tmp_path / "mediator.db")
+async def desk() -> AsyncIterator[Desk]:
+    metrics = Metrics()
+    store = MemoryStore(metrics=metrics)
     await store.start()
-    yield Desk(FaultyStore(store), now=NOW)
+    yield Desk(FaultyStore(store, metrics), now=NOW)
     await store.close()
 
 
 def cleaner(desk: Desk, *, deduplicate: timedelta = DAY, **settings: Any) -> Cleaner:
-    metrics = Metrics()
+    store: Any = desk.store
     return Cleaner(
-        store=MeasuredStore(desk.store, metrics),
+        store=store,
         settings=Retention.model_validate(settings),
         deduplicate=deduplicate,
-        metrics=metrics,
+        metrics=store.metrics,
         clock=Clock(desk.now),
         every=timedelta(0),
         pause=timedelta(0),
@@ -79,7 +78,7 @@ async def test_each_state_is_kept_for_its_time(desk: Desk) -> None:
         done = cleaner(desk)
         await done.clean()
         assert await left(desk) == {waiting, *(ids[s] for s in ids if s not in gone)}
-    assert done.metrics.attempts.removed.labels("dead")._value.get() == 1
+    assert sample(done.metrics, "mediator_deliveries_removed_total", state="dead") == 1
 
 
 async def test_zero_is_for_ever(desk: Desk) -> None:
@@ -119,4 +118,4 @@ async def test_a_store_that_is_away_is_tried_again(desk: Desk) -> None:
         await eventually(lambda: asyncio.sleep(0, store.refused["remove"] >= 2))
         store.away.clear()
         await eventually(lambda: left(desk), until=lambda ids: not ids)
-    assert made.metrics.store.errors._value.get() >= 2
+    assert sample(made.metrics, "mediator_store_errors_total") >= 2

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Never
 
 import pytest
 from structlog.testing import capture_logs
 
-from mediator.dispatch import attempt as attempt_module
-from mediator.dispatch import dispatcher as dispatcher_module
 from mediator.dispatch.leases import LEASE
-from mediator.dispatch.retry import judge
 from mediator.model.delivery import Outcome
+from mediator.storage.notices import Notices
 from mediator.storage.transitions import MOST_LOSSES
-from tests.integration.dispatch.support import House
-from tests.integration.storage.support import Desk
+from tests.integration.dispatch.support import OK, House
+from tests.support.metrics import sample
+from tests.support.store import Desk
 from tests.unit.dispatch.support import NOW, Scripts
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The waits between tries are tested by their arithmetic."""
-
-    def at_once(**_: object) -> object:
-        return lambda _state: 0.001
-
-    monkeypatch.setattr(attempt_module, "wait_exponential_jitter", at_once)
-    monkeypatch.setattr(dispatcher_module, "wait_exponential_jitter", at_once)
 
 
 @pytest.mark.parametrize("away", ["recover", "expire", "claim", "next_due"])
@@ -39,7 +28,7 @@ async def test_work_goes_on_when_the_store_is_back(house: House, away: str) -> N
     await house.until(lambda: house.store.refused[away] > 2)
     house.store.away = set()
     await house.until_state(delivery_id, "succeeded")
-    assert house.metrics.store.errors._value.get() > 2
+    assert sample(house.metrics, "mediator_store_errors_total") > 2
 
 
 async def test_an_end_is_recorded_however_long_the_store_is_away(house: House) -> None:
@@ -56,7 +45,7 @@ async def test_an_end_is_recorded_however_long_the_store_is_away(house: House) -
 
 
 async def test_leases_survive_a_store_that_was_away(house: House) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.renewing_often()
     house.begin()
     delivery_id = await house.accept()
     await house.until_running(1)
@@ -71,17 +60,17 @@ async def test_leases_survive_a_store_that_was_away(house: House) -> None:
 
 
 async def test_a_wish_of_which_no_notice_came_is_heard_at_the_next_renewal(house: House) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
-    house.store.notices._on_stop.clear()
-    house.begin()
+    house.store.notices = Notices()
+    house.renewing_often()
     delivery_id = await house.accept()
+    house.begin()
     await house.until_running(1)
     await house.store.cancel(delivery_id, now=NOW, reason="by ops")
     await house.until_state(delivery_id, "cancelled")
 
 
 async def test_an_attempt_that_another_has_taken_over_is_stopped(house: House) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.renewing_often()
     house.store.away = {"renew"}
     house.begin()
     delivery_id = await house.accept()
@@ -119,11 +108,11 @@ async def test_what_a_dead_mediator_ran_is_run_again(house: House) -> None:
     house.begin()
     found = await house.until_state(delivery_id, "succeeded")
     assert [attempt.outcome for attempt in found.attempts] == [Outcome.LOST, Outcome.OK]
-    assert house.metrics.attempts.recovered._value.get() == 1
+    assert sample(house.metrics, "mediator_deliveries_recovered_total") == 1
 
 
 async def test_an_interactive_call_whose_deadline_passed_is_cancelled(house: House) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.renewing_often()
     house.begin()
     for _ in range(2):
         await house.accept(interactive=True)
@@ -146,7 +135,9 @@ async def test_what_the_store_ends_by_itself_has_its_line_in_the_log(house: Hous
         await desk.recover(crashed=True)
     await desk.claim(room={"b.py": 1})
     with capture_logs() as lines:
-        await house.dispatcher._house.recover()
+        house.begin()
+        await house.until_state(late, "cancelled")
+        await house.until_state(lost, "dead")
     told = {line["delivery_id"]: line for line in lines if line["event"] == "delivery ended"}
     assert set(told) == {late, lost}
     assert (told[late]["state"], told[late]["log_level"]) == ("cancelled", "info")
@@ -156,21 +147,15 @@ async def test_what_the_store_ends_by_itself_has_its_line_in_the_log(house: Hous
     assert f"{MOST_LOSSES} times" in told[lost]["reason"]
 
 
-async def test_a_fault_in_the_mediator_loses_one_attempt_which_is_put_back(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
+async def test_a_fault_in_the_mediator_loses_one_attempt_which_is_put_back(house: House) -> None:
+    house.renewing_often()
     house.runner.go.set()
-
-    def broken(*_: object, **__: object) -> object:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(attempt_module, "judge", broken)
+    house.runner.end = lambda _: "no end of an attempt"  # type: ignore[assignment, return-value]
     house.begin()
     delivery_id = await house.accept()
     await house.until(lambda: len(house.runner.runs) == 1)
     await house.until(lambda: house.slots.busy == 0)
-    monkeypatch.setattr(attempt_module, "judge", judge)
+    house.runner.end = lambda _: OK
     other = await house.accept("b.py")
     await house.until_state(other, "succeeded")
     await house.watched(2 * LEASE)
@@ -178,13 +163,13 @@ async def test_a_fault_in_the_mediator_loses_one_attempt_which_is_put_back(
     assert [attempt.outcome for attempt in found.attempts] == [Outcome.LOST, Outcome.OK]
 
 
-async def test_a_script_that_cannot_be_described_costs_one_attempt(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object, **__: object) -> object:
-        raise ZeroDivisionError
+async def test_a_script_that_cannot_be_described_costs_one_attempt(house: House) -> None:
+    class Broken(dict[str, str]):
+        def get(self, *_: object) -> Never:
+            raise ZeroDivisionError
 
-    monkeypatch.setattr(attempt_module, "environment", broken)
+    house.environment = Broken()
+    house.dispatcher = house.another()
     house.begin()
     delivery_id = await house.accept()
     found = await house.until_put_back(delivery_id)
@@ -200,7 +185,7 @@ def causes(error: BaseException | None) -> list[BaseException | None]:
 
 @pytest.mark.parametrize("part", ["renew", "claim"])
 async def test_a_part_that_dies_takes_the_dispatcher_with_it(house: House, part: str) -> None:
-    house.dispatcher._house.every = timedelta(milliseconds=1)
+    house.renewing_often()
     task = house.begin()
     await house.accept()
     await house.until_running(1)
@@ -232,15 +217,11 @@ class TestAlive:
     async def test_not_when_it_is_stuck(self, house: House) -> None:
         house.begin()
         await house.until(lambda: house.dispatcher.alive)
-        never = asyncio.Event()
-
-        async def stuck(*_: object, **__: object) -> list[object]:
-            await never.wait()
-            return []
-
-        house.store._store.claim = stuck
-        house.store.notices.work()
-        await house.until(lambda: house.store.calls["claim"] > 1)
-        house.clock.later(60)
-        assert not house.dispatcher.alive
-        never.set()
+        never = house.store.slow["claim"] = asyncio.Event()
+        try:
+            delivery_id = await house.accept()
+            await house.until_state(delivery_id, "running")
+            house.clock.later(60)
+            assert not house.dispatcher.alive
+        finally:
+            never.set()

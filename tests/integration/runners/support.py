@@ -12,10 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
 from mediator.model.delivery import Ended
 from mediator.model.policy import Limits
 from mediator.runners.port import Run, Warm
-from mediator.runners.preforked import WarmRunner
+from mediator.runners.preforked import Parents
+from mediator.runners.process import ProcessRunner
 
 DEADLINE = 60.0
 """Seconds after which something that must happen has not happened."""
@@ -28,9 +31,12 @@ class Scripts:
         self.directory = directory
         self.marker = uuid.uuid4().hex
         """is in the environment of every process that comes of a run"""
+        self.names: set[str] = set()
+        """of the scripts; a fork of a warm parent has the name of its script, and no variables"""
 
     def write(self, text: str, *, mode: int = 0o755) -> Path:
         path = self.directory / f"script-{uuid.uuid4().hex[:8]}"
+        self.names.add(path.name)
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
         path.chmod(mode)
         return path
@@ -72,13 +78,19 @@ class Scripts:
     def living(self) -> list[int]:
         """Processes that came of a run and are alive."""
         found = []
-        for directory in Path("/proc").iterdir():
+        for process in psutil.process_iter():
             try:
-                if self.marker.encode() in (directory / "environ").read_bytes():
-                    found.append(int(directory.name))
-            except OSError:
+                if self._is_ours(process):
+                    found.append(process.pid)
+            except (OSError, psutil.Error):
                 continue
         return found
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        variables = Path(f"/proc/{process.pid}/environ").read_bytes()
+        named = Path(f"/proc/{process.pid}/comm").read_text().strip() in self.names
+        dead = process.status() == psutil.STATUS_ZOMBIE
+        return self.marker.encode() in variables or (named and not dead)
 
 
 class Start(Protocol):
@@ -97,14 +109,18 @@ class Start(Protocol):
     ) -> asyncio.Task[Ended]: ...
 
 
-class Warmed(WarmRunner):
-    """A warm runner that is ready before each attempt, and forks whatever Python runs."""
+class Warmed(ProcessRunner):
+    """A runner with a warm parent ready before each attempt, for whatever Python runs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.parents = Parents()
+        super().__init__(directory, parents=self.parents)
 
     async def run(self, run: Run, *, stop: asyncio.Event) -> Ended:
         interpreter = interpreter_of(run.program)
         if run.warm is None and "python" in interpreter[0]:
             run = replace(run, warm=Warm(command=interpreter, script=run.program))
-        assert await self.warm_up(run) == ""
+        assert await self.parents.prepare(run) == ""
         return await super().run(run, stop=stop)
 
 
@@ -129,3 +145,13 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         await asyncio.sleep(0.005)
+
+
+def warm_parents() -> list[psutil.Process]:
+    """The warm parents of this process that are alive."""
+    program = "warm_importlib_bootstrap.py"
+    return [
+        child
+        for child in psutil.Process().children()
+        if any(program in word for word in child.cmdline())
+    ]

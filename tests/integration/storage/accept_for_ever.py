@@ -12,8 +12,8 @@ from pathlib import Path
 
 import uuid_utils
 
-from mediator.storage.store import SqliteStore
-from tests.integration.storage.support import new
+from mediator.storage.sqlite import SqliteStore
+from tests.support.store import new
 
 
 async def accept(path: Path) -> None:

@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 
 from mediator.storage.interface import DeliveryStore
-from mediator.storage.postgres import Server
-from mediator.storage.postgresql_store import PostgresqlStore
-from mediator.storage.store import SqliteStore
-from tests.integration.storage.support import Desk
+from mediator.storage.memory import MemoryStore
+from mediator.storage.postgres import PostgresStore, Server
+from mediator.storage.sqlite import SqliteStore
+from tests.support.store import Desk
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DeliveryStore]:
     made: DeliveryStore
-    if request.param == "sqlite":
+    if request.param == "memory":
+        made = MemoryStore()
+    elif request.param == "sqlite":
         made = SqliteStore(tmp_path / "mediator.db")
     else:
-        made = PostgresqlStore(Server(url=request.getfixturevalue("database")))
+        made = PostgresStore(Server(url=request.getfixturevalue("database")))
     await made.start()
     if not made.alone:
         await made.notices.wait_for_work(60)  # once it listens, it has everybody look again

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mediator.storage.backup import BackupFailed, back_up
-from mediator.storage.store import SqliteStore
-from tests.integration.storage.support import Desk, new
+from mediator.storage.sqlite import SqliteStore
 from tests.integration.storage.test_kill import PROGRAM, everything
+from tests.support.store import Desk, new
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mediator.storage.interface import Search
-from mediator.storage.store import SqliteStore
+from mediator.storage.sqlite import SqliteStore
 
 ROUNDS = 3
 PROGRAM = [sys.executable, "-m", "tests.integration.storage.accept_for_ever"]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from mediator.model.delivery import State
-from mediator.storage.interface import Kept, Search
-from mediator.storage.store import SqliteStore
-from tests.integration.storage.support import DEAD, SECOND, START, Desk, again, new
+from mediator.storage.interface import RetentionRule, Search
+from mediator.storage.sqlite import SqliteStore
+from tests.support.engines import on_connections, on_statements
+from tests.support.store import DEAD, SECOND, START, Desk, again, new
 
 Act = Callable[[Desk], Coroutine[Any, Any, object]]
 BACKLOG = 100_000
@@ -23,13 +23,11 @@ BACKLOG = 100_000
 class Spy:
     """Remembers every statement, and asks SQLite how it would run it."""
 
-    def __init__(self, store: SqliteStore, path: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self.statements: list[tuple[str, Any]] = []
         self._path = path
-        for engine in (store._database._writer, store._database._reader):
-            event.listen(engine, "before_cursor_execute", self._note)
 
-    def _note(self, *call: Any) -> None:
+    def note(self, *call: Any) -> None:
         _, _, statement, parameters, _, many = call
         if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
             self.statements.append((statement, parameters[0] if many else parameters))
@@ -53,7 +51,9 @@ async def spied(path: Path) -> AsyncIterator[tuple[Desk, Spy]]:
     for _ in range(10):
         await desk.accept()
         await desk.accept("b.py")
-    yield desk, Spy(store, path)
+    spy = Spy(path)
+    with on_statements(spy.note):
+        yield desk, spy
     await store.close()
 
 
@@ -86,7 +86,7 @@ async def _keep_house(desk: Desk) -> object:
     claims = await desk.claim(slots=3)
     await desk.store.renew("here", [c.delivery.id for c in claims], lease=desk.now)
     await desk.store.expire(now=desk.now)
-    await desk.store.hasten({"a.py": desk.now}, now=desk.now)
+    await desk.store.clamp_due({"a.py": desk.now}, now=desk.now)
     return await desk.recover(crashed=True)
 
 
@@ -183,8 +183,8 @@ async def test_summaries_read_as_much_of_an_index_as_they_tell(spied: tuple[Desk
     await store.recent(["a.py"], most=5)
     assert spy.plans() == ["SEARCH deliveries USING INDEX ix_deliveries_script (script=?)"]
     spy.statements.clear()
-    await store.pulse()
-    await store.place(START)
+    await store.change_token()
+    await store.seq_at(START)
     assert not any("B-TREE" in line for line in spy.plans())
 
 
@@ -192,7 +192,7 @@ async def test_what_goes_is_found_in_the_order_of_ends(spied: tuple[Desk, Spy]) 
     desk, spy = spied
     for claim in await desk.claim():
         await desk.finish(claim)
-    kept = Kept(state=State.SUCCEEDED, since=desk.now, most=5, always_since=desk.now)
+    kept = RetentionRule(state=State.SUCCEEDED, since=desk.now, most=5, always_since=desk.now)
     spy.statements.clear()
     assert await desk.store.remove(kept)
     last, *candidates = spy.plans()
@@ -218,15 +218,13 @@ async def test_the_backlog_of_a_full_script_is_not_walked_through(path: Path) ->
         steps += 1
         return 0
 
-    def watch(connection: sqlite3.Connection, _record: object) -> None:
-        connection.set_progress_handler(count, 1000)
+    def watch(connection: sqlite3.Connection) -> None:
+        connection.set_progress_handler(count, 10)
 
-    writer = store._database._writer
-    event.listen(writer, "connect", watch)
-    writer.dispose()
-    assert await desk.claimed(room={"b.py": 1}) == [wanted]
-    assert len(await desk.claim(slots=3, room={"a.py": 2, "b.py": 1})) == 2
-    assert steps < 20, "thousand steps of SQLite's machine"
+    with on_connections(watch):
+        assert await desk.claimed(room={"b.py": 1}) == [wanted]
+        assert len(await desk.claim(slots=3, room={"a.py": 2, "b.py": 1})) == 2
+    assert 0 < steps < 2000, "tens of steps of SQLite's machine"
     await store.close()
 
 

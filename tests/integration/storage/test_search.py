@@ -6,7 +6,7 @@ import pytest
 
 from mediator.model.delivery import State
 from mediator.storage.interface import Search
-from tests.integration.storage.support import (
+from tests.support.store import (
     DEAD,
     OK,
     SECOND,

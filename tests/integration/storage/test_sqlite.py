@@ -9,19 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Engine, Index, event
+from sqlalchemy import Connection
 
 from mediator.errors import SettingsError, StoreUnavailable
 from mediator.model.delivery import State
-from mediator.storage import sqlite as sqlite_module
-from mediator.storage.interface import Kept, Search
-from mediator.storage.schema import upgrade
-from mediator.storage.sqlite import APPLICATION_ID, SqliteDatabase
-from mediator.storage.store import SqliteStore
-from mediator.storage.tables import metadata
-from tests.integration.storage.support import Desk, new
+from mediator.storage.interface import RetentionRule, Search
+from mediator.storage.schema import SchemaHistory
+from mediator.storage.sqlite import APPLICATION_ID, SqliteDatabase, SqliteStore
+from mediator.storage.store import SqlStore
+from tests.support.engines import on_commits, on_connections
+from tests.support.store import Desk, new
 
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 2000}
 
@@ -46,17 +43,18 @@ async def test_every_connection_is_durable(path: Path) -> None:
         return pragmas(connection)
 
     for _ in range(2):
-        database.transaction(lambda connection: seen.append(pragmas(connection)))
-        database._writer.dispose()
-    seen += await asyncio.gather(*(database.read(look) for _ in range(4)))
+        database.write(lambda connection: seen.append(pragmas(connection)))
+        with pytest.raises(StoreUnavailable):  # a connection that failed is not used again
+            database.write(lambda connection: connection.exec_driver_sql("nonsense"))
+    seen += await asyncio.gather(*(asyncio.to_thread(database.read, look) for _ in range(4)))
     database.close()
     assert seen == [PRAGMAS] * 6
 
 
-async def test_a_reader_cannot_write(path: Path) -> None:
+def test_a_reader_cannot_write(path: Path) -> None:
     database = opened(path)
     with pytest.raises(StoreUnavailable, match="readonly"):
-        await database.read(lambda c: c.exec_driver_sql("DELETE FROM deliveries"))
+        database.read(lambda c: c.exec_driver_sql("DELETE FROM deliveries"))
     database.close()
 
 
@@ -68,7 +66,7 @@ def test_a_transaction_holds_the_write_lock_from_its_beginning(path: Path) -> No
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
 
-    database.transaction(look)
+    database.write(look)
     other.close()
     database.close()
 
@@ -77,40 +75,11 @@ async def test_many_hand_overs_share_few_commits(path: Path) -> None:
     store = SqliteStore(path)
     await store.start()
     commits: list[Connection] = []
-    event.listen(store._database._writer, "commit", commits.append)
-    await asyncio.gather(*(store.accept(new()) for _ in range(300)))
-    assert len(commits) <= 30
+    with on_commits(commits.append):
+        await asyncio.gather(*(store.accept(new()) for _ in range(300)))
+    assert 0 < len(commits) <= 30
     assert len(await store.search(Search(limit=500))) == 300
     await store.close()
-
-
-def test_migrations_make_the_tables(path: Path) -> None:
-    database = opened(path)
-
-    def compare(connection: Connection) -> None:
-        context = MigrationContext.configure(connection)
-        assert compare_metadata(context, metadata) == []
-        tables = _partial_indexes(connection)
-        assert tables == {index.name for index in _declared_partial_indexes()}
-
-    database.transaction(compare)
-    database.close()
-
-
-def _partial_indexes(connection: Connection) -> set[str]:
-    rows = connection.exec_driver_sql(
-        "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql LIKE '% WHERE %'"
-    )
-    return set(rows.scalars())
-
-
-def _declared_partial_indexes() -> list[Index]:
-    return [
-        index
-        for table in metadata.tables.values()
-        for index in table.indexes
-        if index.dialect_options["sqlite"]["where"] is not None
-    ]
 
 
 async def test_what_was_kept_is_there_after_a_restart(path: Path) -> None:
@@ -204,20 +173,11 @@ class TestRefusing:
         with pytest.raises(SettingsError, match="cannot open"):
             SqliteDatabase(tmp_path / "file" / "mediator.db").open()
 
-    def test_a_file_system_without_a_write_ahead_log(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        whole = sqlite_module._engine
+    def test_a_file_system_without_a_write_ahead_log(self, path: Path) -> None:
+        def without(connection: sqlite3.Connection) -> None:
+            connection.execute("PRAGMA journal_mode=DELETE").close()
 
-        def without(*args: object, **more: object) -> Engine:
-            engine = whole(*args, **more)  # type: ignore[arg-type]
-            event.listen(
-                engine, "connect", lambda c, _: c.execute("PRAGMA journal_mode=DELETE").close()
-            )
-            return engine
-
-        monkeypatch.setattr(sqlite_module, "_engine", without)
-        with pytest.raises(SettingsError, match="network file"):
+        with on_connections(without), pytest.raises(SettingsError, match="network file"):
             SqliteDatabase(path).open()
 
     def test_the_lock_is_let_go_of(self, path: Path) -> None:
@@ -228,27 +188,25 @@ class TestRefusing:
         opened(path).close()
 
 
-def test_an_upgrade_that_fails_leaves_nothing_behind(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(connection: Connection) -> None:
-        upgrade(connection)
+class Broken(SchemaHistory):
+    """Fails when all of it is done."""
+
+    def upgrade(self, connection: Connection) -> None:
+        super().upgrade(connection)
         raise OSError("no space left")
 
-    monkeypatch.setattr(sqlite_module, "upgrade", broken)
+
+def test_an_upgrade_that_fails_leaves_nothing_behind(path: Path) -> None:
     with pytest.raises(SettingsError, match="no space left"):
-        SqliteDatabase(path).open()
+        SqliteDatabase(path, history=Broken()).open()
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
     connection.close()
 
 
-async def test_the_log_stays_bounded_while_somebody_always_reads(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_log_stays_bounded_while_somebody_always_reads(path: Path) -> None:
     bound = 2**20
-    monkeypatch.setattr(sqlite_module, "LONGEST_LOG", bound)
-    store = SqliteStore(path)
+    store = SqliteStore(path, longest_log=bound)
     await store.start()
     done = threading.Event()
     reading = asyncio.create_task(asyncio.to_thread(_read_without_a_gap, path, done))
@@ -288,7 +246,8 @@ async def test_a_closed_store_says_so(path: Path) -> None:
 
 
 async def test_reads_go_on_beside_a_long_write(path: Path) -> None:
-    store = SqliteStore(path)
+    database = SqliteDatabase(path)
+    store = SqlStore(database)
     await store.start()
     desk = Desk(store)
     delivery_id = await desk.accept()
@@ -298,7 +257,7 @@ async def test_reads_go_on_beside_a_long_write(path: Path) -> None:
         entered.set()
         go.wait(60)
 
-    writing = asyncio.create_task(store._write(long))
+    writing = asyncio.create_task(asyncio.to_thread(database.write, long))
     await asyncio.to_thread(entered.wait)
     assert (await store.find(delivery_id)).id == delivery_id
     go.set()
@@ -323,7 +282,7 @@ async def emptied(store: SqliteStore) -> None:
         await desk.accept(body=bytes(200_000), deduplicate_since=None)
         await desk.run()
     later = desk.now + timedelta(days=1)
-    kept = Kept(state=State.SUCCEEDED, since=later, most=None, always_since=later)
+    kept = RetentionRule(state=State.SUCCEEDED, since=later, most=None, always_since=later)
     while await store.remove(kept):
         pass
 
@@ -333,7 +292,7 @@ async def test_the_file_is_shortened_after_removals(path: Path) -> None:
     await store.start()
     await emptied(store)
     before, _ = pages(path)
-    while await store.give_back():
+    while await store.vacuum_step():
         pass
     after, free = pages(path)
     await store.close()
@@ -352,5 +311,5 @@ async def test_a_file_that_cannot_be_shortened_is_left_as_it_is(path: Path) -> N
     store = SqliteStore(path)
     await store.start()
     await emptied(store)
-    assert not await store.give_back()
+    assert not await store.vacuum_step()
     await store.close()

@@ -10,26 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
 
 from mediator.errors import StoreUnavailable
-from mediator.storage import sqlite as sqlite_module
 from mediator.storage.interface import Search
-from mediator.storage.store import SqliteStore
-from tests.integration.storage.support import Desk, new
+from mediator.storage.sqlite import SqliteStore
+from tests.support.engines import on_connections
+from tests.support.store import Desk, new
 
 
 @pytest.fixture
-async def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteStore]:
-    monkeypatch.setattr(sqlite_module, "LOCK_WAIT", 0.05)
-    store = SqliteStore(path)
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path, lock_wait=0.05)
     await store.start()
     yield store
     await store.close()
 
 
 @contextmanager
-def locked(path: Path, _: SqliteStore) -> Iterator[str]:
+def locked(path: Path) -> Iterator[str]:
     """Another process writes, and takes its time."""
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -38,21 +36,14 @@ def locked(path: Path, _: SqliteStore) -> Iterator[str]:
 
 
 @contextmanager
-def full(_: Path, store: SqliteStore) -> Iterator[str]:
+def full(_: Path) -> Iterator[str]:
     """No page can be added."""
-    engine = store._database._writer
-
-    def limit(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA max_page_count = 1").close()
-
-    event.listen(engine, "connect", limit)
-    engine.dispose()
-    yield "database or disk is full"
-    event.remove(engine, "connect", limit)
+    with on_connections(lambda c: c.execute("PRAGMA max_page_count = 1").close()):
+        yield "database or disk is full"
 
 
 @contextmanager
-def no_write(path: Path, _: SqliteStore) -> Iterator[str]:
+def no_write(path: Path) -> Iterator[str]:
     """The kernel refuses to let files grow, as on a broken disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = path.with_name(path.name + "-wal").stat().st_size
@@ -64,21 +55,14 @@ def no_write(path: Path, _: SqliteStore) -> Iterator[str]:
 
 
 @contextmanager
-def read_only(_: Path, store: SqliteStore) -> Iterator[str]:
+def read_only(_: Path) -> Iterator[str]:
     """What SQLite says of a file system that went read-only."""
-    engine = store._database._writer
-
-    def refuse(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA query_only = 1").close()
-
-    event.listen(engine, "connect", refuse)
-    engine.dispose()
-    yield "readonly"
-    event.remove(engine, "connect", refuse)
+    with on_connections(lambda c: c.execute("PRAGMA query_only = 1").close()):
+        yield "readonly"
 
 
 @contextmanager
-def moved_away(path: Path, _: SqliteStore) -> Iterator[str]:
+def moved_away(path: Path) -> Iterator[str]:
     """SQLite itself would go on writing into the file without a name."""
     path.rename(path.with_name("elsewhere"))
     yield "cannot be found"
@@ -86,7 +70,7 @@ def moved_away(path: Path, _: SqliteStore) -> Iterator[str]:
 
 
 @contextmanager
-def replaced(path: Path, _: SqliteStore) -> Iterator[str]:
+def replaced(path: Path) -> Iterator[str]:
     """Somebody restored a backup while the mediator ran."""
     path.rename(path.with_name("elsewhere"))
     path.write_bytes(path.with_name("elsewhere").read_bytes())
@@ -95,7 +79,7 @@ def replaced(path: Path, _: SqliteStore) -> Iterator[str]:
 
 
 @contextmanager
-def log_deleted(path: Path, _: SqliteStore) -> Iterator[str]:
+def log_deleted(path: Path) -> Iterator[str]:
     """The write-ahead log is part of the database."""
     log = path.with_name(path.name + "-wal")
     log.rename(path.with_name("elsewhere"))
@@ -113,7 +97,7 @@ async def test_everyone_hears_it_nothing_is_stored_and_it_mends_itself(
     desk = Desk(store)
     before = [await desk.accept() for _ in range(3)]
     (claim, *_) = await desk.claim(slots=1)
-    with fault(path, store) as sentence:  # type: ignore[operator]
+    with fault(path) as sentence:  # type: ignore[operator]
         refused = await asyncio.gather(
             *(store.accept(new(body=b"x" * 100_000)) for _ in range(20)),
             desk.finish(claim),
@@ -136,7 +120,7 @@ async def test_what_can_be_read_is_read_while_nothing_can_be_written(
     store: SqliteStore, path: Path
 ) -> None:
     delivery_id = await Desk(store).accept()
-    with locked(path, store):
+    with locked(path):
         assert (await store.find(delivery_id)).id == delivery_id
 
 
@@ -144,13 +128,9 @@ async def test_a_damaged_page_fails_the_read_that_meets_it(store: SqliteStore) -
     desk = Desk(store)
     delivery_id = await desk.accept()
 
-    def damage(connection: sqlite3.Connection, _record: object) -> None:
+    def damage(connection: sqlite3.Connection) -> None:
         connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
 
-    engine = store._database._reader
-    event.listen(engine, "connect", damage)
-    engine.dispose()
-    with pytest.raises(StoreUnavailable):
+    with on_connections(damage), pytest.raises(StoreUnavailable):
         await store.find(delivery_id)
-    event.remove(engine, "connect", damage)
     assert (await store.find(delivery_id)).id == delivery_id, "a connection that failed is not kept"

@@ -11,7 +11,7 @@ from mediator.errors import KeyReused, NotFound
 from mediator.model.delivery import Accepted, Ended, Outcome, Output, Repeat, State, TicketFields
 from mediator.storage.interface import DeliveryStore
 from mediator.tracing.context import TraceContext
-from tests.integration.storage.support import (
+from tests.support.store import (
     DEAD,
     FAILED,
     ROOMY,

@@ -7,7 +7,7 @@ import pytest
 from mediator.errors import KeyReused
 from mediator.model.delivery import Accepted, Repeat
 from mediator.storage.interface import DeliveryStore
-from tests.integration.storage.support import DEAD, SECOND, START, Desk, again, like, new
+from tests.support.store import DEAD, SECOND, START, Desk, again, like, new
 
 
 class TestWaiting:

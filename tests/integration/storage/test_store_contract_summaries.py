@@ -11,7 +11,7 @@ import pytest
 from mediator.errors import NotFound
 from mediator.model.delivery import State
 from mediator.storage.interface import DeliveryStore, Search
-from tests.integration.storage.support import DEAD, SECOND, START, SUCCEEDED, Desk
+from tests.support.store import DEAD, SECOND, START, SUCCEEDED, Desk
 
 MINUTE = timedelta(minutes=1)
 
@@ -61,7 +61,7 @@ async def test_a_place_is_the_first_of_a_time(desk: Desk) -> None:
         await desk.accept()
         desk.later(10)
     seqs = sorted(d.seq for d in await desk.store.search(Search()))
-    place = desk.store.place
+    place = desk.store.seq_at
     assert await place(START - SECOND) <= seqs[0]
     assert seqs[1] < await place(START + 11 * SECOND) <= seqs[2]
     assert seqs[1] < await place(START + 20 * SECOND) <= seqs[2]
@@ -69,7 +69,7 @@ async def test_a_place_is_the_first_of_a_time(desk: Desk) -> None:
 
 
 async def test_a_place_in_an_empty_store_is_the_beginning(store: DeliveryStore) -> None:
-    assert await store.place(START) == 1
+    assert await store.seq_at(START) == 1
 
 
 async def test_a_search_looks_no_further_back_than_its_floor(desk: Desk) -> None:
@@ -80,11 +80,11 @@ async def test_a_search_looks_no_further_back_than_its_floor(desk: Desk) -> None
     assert [d.seq for d in found] == [newest.seq, middle.seq]
 
 
-async def test_the_pulse_changes_with_every_step_of_a_delivery(desk: Desk) -> None:
-    seen: list[Hashable] = [await desk.store.pulse()]
+async def test_the_change_token_changes_with_every_step_of_a_delivery(desk: Desk) -> None:
+    seen: list[Hashable] = [await desk.store.change_token()]
 
     async def feel() -> None:
-        seen.append(await desk.store.pulse())
+        seen.append(await desk.store.change_token())
 
     await desk.accept()
     await feel()
@@ -98,4 +98,4 @@ async def test_the_pulse_changes_with_every_step_of_a_delivery(desk: Desk) -> No
     await desk.store.retry(claim.delivery.id, now=desk.now)
     await feel()
     assert all(before != after for before, after in pairwise(seen)), seen
-    assert await desk.store.pulse() == seen[-1]
+    assert await desk.store.change_token() == seen[-1]

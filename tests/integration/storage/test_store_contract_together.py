@@ -9,7 +9,7 @@ import pytest
 from mediator.errors import KeyReused, NotFound
 from mediator.model.delivery import Repeat
 from mediator.storage.interface import DeliveryStore
-from tests.integration.storage.support import Desk, like, new
+from tests.support.store import Desk, like, new
 
 
 async def test_all_are_kept_in_their_order(store: DeliveryStore) -> None:

@@ -28,12 +28,12 @@ from hypothesis.stateful import (
 from mediator.errors import Conflict
 from mediator.model.delivery import LEGAL, Claim, NewDelivery, Repeat, State
 from mediator.storage.interface import DeliveryStore, Search
-from mediator.storage.postgres import Server
-from mediator.storage.postgresql_store import PostgresqlStore
-from mediator.storage.store import SqliteStore
+from mediator.storage.memory import MemoryStore
+from mediator.storage.postgres import PostgresStore, Server
+from mediator.storage.sqlite import SqliteStore
 from mediator.storage.transitions import MOST_LOSSES
-from tests.integration.storage.support import DEAD, LEASE, SUCCEEDED, Desk, again, like, new, ticket
 from tests.support.postgresql import Postgresql
+from tests.support.store import DEAD, LEASE, SUCCEEDED, Desk, again, like, new, ticket
 
 T = TypeVar("T")
 ORDERED = "a.py"
@@ -56,7 +56,9 @@ class Known:
     stop: bool = False
 
     def claimable(self, now: datetime) -> bool:
-        due = self.state is State.PENDING and self.due is not None and self.due <= now
+        if self.state is not State.PENDING or self.due is None:
+            return False
+        due = self.new.interactive or self.due <= now  # who waits is always due
         return due and (self.expires is None or self.expires > now)
 
     def blocks(self, other: Known) -> bool:
@@ -298,6 +300,11 @@ class StoreMachine(RuleBasedStateMachine):
             assert still == ([known.attempts] if known.state is State.RUNNING else [])
 
 
+class MemoryMachine(StoreMachine):
+    def made(self) -> DeliveryStore:
+        return MemoryStore()
+
+
 class SqliteMachine(StoreMachine):
     def made(self) -> DeliveryStore:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory())
@@ -308,10 +315,10 @@ class PostgresqlMachine(StoreMachine):
     server: Postgresql
 
     def made(self) -> DeliveryStore:
-        return PostgresqlStore(Server(url=self._stack.enter_context(self.server.database())))
+        return PostgresStore(Server(url=self._stack.enter_context(self.server.database())))
 
 
-MACHINES = {"sqlite": SqliteMachine, "postgresql": PostgresqlMachine}
+MACHINES = {"memory": MemoryMachine, "sqlite": SqliteMachine, "postgresql": PostgresqlMachine}
 
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)

@@ -54,6 +54,8 @@ commands() { # name... -> path: a PATH with only these commands
     for name in "$@"; do ln -sf "$(type -P "$name")" "$path/$name"; done
 }
 
+# With env -i a test starts what it tests, and with --default-signal it hears its signals: bats, a Python program, lets everything
+# ignore PIPE, bash what is in the background INT, and nohup HUP.
 call() { # [NAME=value]... [--] argument...: the shim named notify -> status, said; files out, err
     local settings=()
     while [[ ${1-} == [A-Za-z]*=* ]]; do
@@ -63,8 +65,8 @@ call() { # [NAME=value]... [--] argument...: the shim named notify -> status, sa
     [[ ${1-} != -- ]] || shift
     out=$BATS_TEST_TMPDIR/out err=$BATS_TEST_TMPDIR/err status=0
     [[ -e ${called:=$BATS_TEST_TMPDIR/notify} ]] || cp "$shim" "$called"
-    env -i "SHIM_TEST=$BATS_TEST_TMPDIR" PATH="${path-}" MEDIATOR_URL="${url-}" MEDIATOR_KEY_ID=securechange \
-        MEDIATOR_KEY="$key" MEDIATOR_TIMEOUT=30 "${settings[@]}" "$bash" "$called" "$@" >"$out" 2>"$err" 3>&- ||
+    env -i --default-signal "SHIM_TEST=$BATS_TEST_TMPDIR" PATH="${path-}" MEDIATOR_URL="${url-}" MEDIATOR_KEY_ID=securechange \
+        MEDIATOR_KEY="$key" MEDIATOR_TIMEOUT=100 "${settings[@]}" "$bash" "$called" "$@" >"$out" 2>"$err" 3>&- ||
         status=$?
     said=$(<"$err")
     printf 'status %s, said: %s\n' "$status" "$said" # shown when the test fails

@@ -131,9 +131,8 @@ async def serve(directory: Path, tls: list[str] | None) -> None:
     app.router.add_post("/{tail:.*}", Intake(directory).take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]  # aiohttp offers no other way
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    _, port = runner.addresses[0]
     (directory / "url.new").write_text(f"{'https' if tls else 'http'}://127.0.0.1:{port}")
     (directory / "url.new").rename(directory / "url")
     await asyncio.Event().wait()

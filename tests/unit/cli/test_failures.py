@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediator.cli.failures import Failure, Refused, exit_code_of
+from mediator.cli.failures import Failure, RequestRefused, exit_code_of
 from mediator.errors import (
     BadRequest,
     Forbidden,
@@ -27,7 +27,7 @@ from mediator.errors import (
     ],
 )
 def test_an_answer_has_an_exit_code(status: int, code: int) -> None:
-    assert exit_code_of(Refused("no", status=status)) == code
+    assert exit_code_of(RequestRefused("no", status=status)) == code
 
 
 @pytest.mark.parametrize(

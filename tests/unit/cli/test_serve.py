@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from mediator.cli.serve import announce, log_as_asked
-from mediator.settings.schema import Log, LogFormat, Settings
+from mediator.cli.logs import logs_as_json
+from mediator.cli.serve import announce
+from mediator.settings.schema import LogFormat
 
 FIELDS = {"url": "http://127.0.0.1:8080", "pid": 7, "scripts": 2}
 
@@ -37,10 +38,6 @@ def test_a_person_reads_a_sentence(
     ],
 )
 def test_logs_are_json_where_no_person_watches(
-    monkeypatch: pytest.MonkeyPatch, terminal: bool, format_: LogFormat, as_json: bool
+    terminal: bool, format_: LogFormat, as_json: bool
 ) -> None:
-    asked: list[dict[str, object]] = []
-    monkeypatch.setattr("mediator.logs.configure", lambda **given: asked.append(given))
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    log_as_asked(Settings(log=Log(format=format_)))
-    assert asked == [{"level": "info", "as_json": as_json}]
+    assert logs_as_json(format_, terminal=terminal) is as_json

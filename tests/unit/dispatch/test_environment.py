@@ -1,18 +1,27 @@
-"""A script's environment: exactly what SecureChange gave, a few basics, and what was asked for."""
+"""What a script is given: exactly what SecureChange gave, a few basics, and what was asked for."""
 
 from __future__ import annotations
 
 import os
 import pwd
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mediator.dispatch import environment as module
-from mediator.dispatch.environment import environment
+from mediator.dispatch.environment import (
+    LOCAL_TIME,
+    UnsplittableError,
+    basics,
+    environment,
+    split,
+    warm_ahead,
+    warm_of,
+)
 from mediator.model.delivery import TicketFields
+from mediator.runners.port import Warm
 from mediator.tracing.context import TraceContext
-from tests.unit.dispatch.support import delivery, policy
+from tests.unit.dispatch.support import DIRECTORY, delivery, policy, script
 
 DAEMON = {
     "PATH": "/daemon/bin",
@@ -75,13 +84,11 @@ def test_a_delivery_without_a_ticket_number_has_an_empty_one() -> None:
 
 @pytest.mark.parametrize("daemon", [{}, dict.fromkeys(BASICS, "")], ids=["unset", "empty"])
 def test_a_daemon_without_the_basics_gives_what_a_login_would(
-    daemon: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    daemon: dict[str, str], tmp_path: Path
 ) -> None:
     local = tmp_path / "localtime"
     local.touch()
-    monkeypatch.setattr(module, "_LOCAL_TIME", local)
-    assert made(daemon) == {
-        **OWN,
+    assert basics(daemon, local_time=local) == {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": pwd.getpwuid(os.getuid()).pw_dir,
         "LANG": "C.UTF-8",
@@ -89,16 +96,16 @@ def test_a_daemon_without_the_basics_gives_what_a_login_would(
     }
 
 
-def test_a_host_without_a_time_zone_has_utc(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(module, "_LOCAL_TIME", tmp_path / "none")
-    assert environment(delivery(), policy(), number=1, daemon={})["TZ"] == "UTC"
+def test_without_the_basics_of_the_daemon_a_script_has_those_of_a_login() -> None:
+    assert made({}) == {**OWN, **basics({}, local_time=LOCAL_TIME)}
 
 
-def test_a_user_without_an_entry_has_the_root_as_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "getuid", lambda: 3_999_999_999)
-    assert environment(delivery(), policy(), number=1, daemon={})["HOME"] == "/"
+def test_a_host_without_a_time_zone_has_utc(tmp_path: Path) -> None:
+    assert basics({}, local_time=tmp_path / "none")["TZ"] == "UTC"
+
+
+def test_a_user_without_an_entry_has_the_root_as_home() -> None:
+    assert basics({}, user=3_999_999_999)["HOME"] == "/"
 
 
 def test_a_trace_is_there_exactly_when_the_attempt_belongs_to_one() -> None:
@@ -108,3 +115,64 @@ def test_a_trace_is_there_exactly_when_the_attempt_belongs_to_one() -> None:
     parent = f"00-{'a' * 32}-{'b' * 16}-01"
     assert made_ == {**BASICS, **OWN, "TRACEPARENT": parent, "TRACESTATE": "c=d"}
     assert made({**DAEMON, **stated}) == {**BASICS, **OWN}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seen"),
+    [
+        pytest.param(("--mail 'a b' c",), ("--mail", "a b", "c"), id="quotes"),
+        pytest.param(("a", "b c"), ("a", "b", "c"), id="joined first"),
+        pytest.param(("$HOME `id` *",), ("$HOME", "`id`", "*"), id="nothing is expanded"),
+        pytest.param(('""',), ("",), id="an empty one"),
+        pytest.param((), (), id="none"),
+    ],
+)
+def test_arguments_are_split_as_a_shell_does(
+    arguments: tuple[str, ...], seen: tuple[str, ...]
+) -> None:
+    assert split(arguments) == seen
+
+
+@pytest.mark.parametrize("text", ["it's", 'a "b', "a\\"])
+def test_what_cannot_be_split_is_told(text: str) -> None:
+    with pytest.raises(UnsplittableError, match="its arguments cannot be split"):
+        split((text,))
+
+
+PYTHON = ("python3", "-u")
+WARM = replace(script(runner="warm", preload=["a", "b.c"]), python=PYTHON)
+
+
+def test_a_warm_python_script_is_a_fork_of_what_its_first_line_names() -> None:
+    assert warm_of(WARM, WARM.policy) == Warm(
+        command=PYTHON, script=DIRECTORY / "a.py", preload=("a", "b.c")
+    )
+
+
+def test_an_environment_of_its_own_wins_over_its_first_line() -> None:
+    warm = warm_of(replace(WARM, interpreter=("/env/bin/python",)), WARM.policy)
+    assert warm is not None
+    assert warm.command == ("/env/bin/python",)
+
+
+def test_other_scripts_are_no_forks() -> None:
+    assert warm_of(replace(WARM, python=()), WARM.policy) is None
+    assert warm_of(WARM, policy()) is None
+
+
+def test_only_ready_warm_scripts_are_got_ready_ahead() -> None:
+    broken = replace(WARM, problem="it is broken.")
+    others = [broken, script(), replace(WARM, python=())]
+    assert list(warm_ahead(others, {})) == []
+    assert len(list(warm_ahead([*others, WARM], {}))) == 1
+
+
+def test_what_is_got_ready_ahead_has_the_environment_of_the_attempts() -> None:
+    daemon = {"PATH": "/bin", "PROXY": "p", "SECRET": "s"}
+    warm = replace(WARM, policy=policy(runner="warm", env={"A": "1"}, pass_env=["PROXY"]))
+    ((_, ahead),) = warm_ahead([warm], daemon)
+    given = delivery(variables={"SCW_EVENT": "CREATE"})
+    whole = environment(given, warm.policy, number=1, daemon=daemon)
+    assert ahead == {
+        name: value for name, value in whole.items() if not name.startswith(("SCW_", "MEDIATOR_"))
+    }

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mediator.errors import SettingsError
-from mediator.keeper.pods import Selection, pod_of, selection_of
+from mediator.keeper.pods import Selection, pod_of
 
-ANY = Selection(namespace="tos", selector="app=sc", container=None)
+ANY = Selection(selector="app=sc", container=None)
 RUNNING = {
     "state": {"running": {"startedAt": "2026-01-31T03:12:44Z"}},
     "containerID": "containerd://1",
@@ -39,12 +39,12 @@ def test_the_pods_own_default_container_is_meant_before_that() -> None:
 
 
 def test_the_settings_win() -> None:
-    chosen = Selection(namespace="tos", selector="app=sc", container="server")
+    chosen = Selection(selector="app=sc", container="server")
     assert pod_of(document(), chosen).place.container == "server"
 
 
 def test_a_container_that_is_not_there_is_told_with_those_that_are() -> None:
-    chosen = Selection(namespace="tos", selector="app=sc", container="x")
+    chosen = Selection(selector="app=sc", container="x")
     assert pod_of(document(), chosen).why_not == (
         "it has no container x, but proxy, server; see shim.container"
     )
@@ -87,4 +87,4 @@ def test_a_container_that_started_again_is_another_life_of_the_same_pod() -> Non
 
 def test_without_a_selector_no_pod_is_looked_for() -> None:
     with pytest.raises(SettingsError, match=r"shim\.selector is not set"):
-        selection_of(namespace="tos", selector=" ", container=None)
+        Selection(selector=" ", container=None)

@@ -17,9 +17,9 @@ from mediator.model.signatures import (
     Key,
     Reason,
     RuledVerifier,
+    SignedMessage,
     Verified,
     Verifier,
-    _Message,
     check_body,
     sign,
 )
@@ -97,7 +97,7 @@ def test_the_hmac_example_of_the_standard_is_accepted() -> None:
         "uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ=="
     )
     key = Key(id="test-shared-secret", secret=b64decode(shared))
-    message = _Message(
+    message = SignedMessage(
         method="POST",
         request_target="/foo?param=Value&Pet=dog",
         url="https://example.com/foo?param=Value&Pet=dog",

@@ -7,7 +7,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from mediator.errors import SettingsError
-from mediator.runners import workspace
 from mediator.runners.workspace import Workspace
 
 
@@ -75,26 +74,35 @@ async def test_a_base_that_is_a_file_is_an_error(tmp_path: Path) -> None:
         await Workspace(tmp_path / "file").open()
 
 
-def test_rights_are_given_back_from_the_top_but_not_through_links(tmp_path: Path) -> None:
-    outside, inside = tmp_path / "outside", tmp_path / "inside"
+def refuse(path: Path) -> None:
+    """In place of the removal of a tree."""
+    raise PermissionError(1, "Operation not permitted", str(path))
+
+
+async def test_rights_are_given_back_from_the_top_but_not_through_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Workspace(tmp_path / "work")
+    await work.open()
+    outside, inside = tmp_path / "outside", work.make("d1")
     outside.mkdir()
     outside.chmod(0o751)
     (inside / "a" / "b").mkdir(parents=True)
     (inside / "a" / "link").symlink_to(outside)
     for path in (inside / "a" / "b", inside / "a", inside):
         path.chmod(0o000)
-    workspace._make_writable(inside)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", refuse)
+        await work.remove(inside)
     assert stat.S_IMODE(outside.stat().st_mode) == 0o751
     for path in (inside, inside / "a", inside / "a" / "b"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    await work.close()
 
 
 async def test_what_cannot_be_removed_is_logged_not_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> None:
-        raise PermissionError(1, "Operation not permitted", str(path))
-
     work = Workspace(tmp_path)
     await work.open()
     directory = work.make("d1")

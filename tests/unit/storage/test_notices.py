@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 from mediator.storage.notices import Notices
 
@@ -61,4 +62,6 @@ async def test_everyone_who_watches_a_delivery_is_told() -> None:
         assert (first.is_set(), second.is_set(), other.is_set()) == (True, True, False)
     with notices.watch("1") as later:
         assert not later.is_set(), "from now on"
-    assert not notices._watchers, "nothing is kept of who left"
+    gone = weakref.ref(later)
+    del later
+    assert gone() is None, "nothing is kept of who left"

@@ -7,8 +7,7 @@ from typing import cast
 import pytest
 from aiohttp import web
 
-from mediator.web.app import make_api, make_health
-from mediator.web.schemas import description
+from mediator.web.app import description, make_api, make_health
 from mediator.web.services import Services
 
 NOBODY = cast("Services", None)

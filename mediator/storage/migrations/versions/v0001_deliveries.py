@@ -49,6 +49,8 @@ def _deliveries() -> None:
         sa.Column("owner", sa.Text),
         sa.Column("lease", sa.BigInteger),
         sa.Column("stop_asked", sa.Boolean, nullable=False),
+        sa.Column("traceparent", sa.Text),
+        sa.Column("tracestate", sa.Text),
         sa.PrimaryKeyConstraint("seq", name="pk_deliveries"),
         sa.UniqueConstraint("id", name="uq_deliveries_id"),
         sa.UniqueConstraint(
@@ -60,12 +62,13 @@ def _deliveries() -> None:
 def _indexes() -> None:
     unfinished = "state IN ('pending', 'running')"
     for name, columns, condition in (
-        ("pending", ["interactive", "script", "due", "seq"], "state = 'pending'"),
+        ("pending", ["interactive", "script", "due", "seq", "state"], "state = 'pending'"),
         ("waiting", ["seq"], "state = 'pending'"),
         ("running", ["seq"], "state = 'running'"),
         ("unfinished", ["ticket_id", "script", "seq"], unfinished),
         ("dead", ["seq"], "state = 'dead'"),
         ("cancelled", ["seq"], "state = 'cancelled'"),
+        ("ended", ["state", "ended", "seq"], "ended IS NOT NULL"),
         ("content", ["content", "received"], None),
         ("script", ["script", "seq"], None),
         ("ticket", ["ticket_id", "seq"], None),
@@ -103,6 +106,7 @@ def _attempts() -> None:
         sa.Column("exit_code", sa.Integer),
         sa.Column("signal", sa.Integer),
         sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("script_sha256", sa.Text, nullable=False, server_default=""),
         sa.Column("stdout_head", sa.LargeBinary, nullable=False),
         sa.Column("stdout_tail", sa.LargeBinary, nullable=False),
         sa.Column("stdout_omitted", sa.BigInteger, nullable=False),

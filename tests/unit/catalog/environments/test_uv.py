@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from mediator.catalog.environments import uv as module
-from mediator.catalog.environments.uv import Uv, without_credentials
-from mediator.settings.schema import Building
+from mediator.catalog.environments.uv import Uv, reason_in, without_credentials
+from mediator.settings.schema import EnvironmentSettings
 
 ENVIRON = {
     "PATH": "/bin",
@@ -29,7 +28,7 @@ ENVIRON = {
 
 
 def uv(environ: dict[str, str] | None = None, **settings: Any) -> Uv:
-    made = Building.model_validate({"directory": "/state", **settings})
+    made = EnvironmentSettings.model_validate({"directory": "/state", **settings})
     return Uv(settings=made, environ=environ or {})
 
 
@@ -83,15 +82,15 @@ def test_an_error_of_uv_becomes_one_sentence() -> None:
         "\n"
         "hint: Consider this\n"
     )
-    assert module._reason(told) == (
+    assert reason_in(told) == (
         "Failed to fetch: https://***@host/simple/six/: client error (Connect): "
         "invalid peer certificate: UnknownIssuer"
     )
 
 
 def test_a_long_error_is_cut_and_an_unknown_one_is_shown() -> None:
-    assert len(module._reason("error: " + "x" * 5000)) == 600
-    assert module._reason("Segmentation fault\n") == "Segmentation fault"
+    assert len(reason_in("error: " + "x" * 5000)) == 600
+    assert reason_in("Segmentation fault\n") == "Segmentation fault"
 
 
 def test_credentials_are_left_out_and_nothing_else() -> None:
@@ -101,6 +100,8 @@ def test_credentials_are_left_out_and_nothing_else() -> None:
 
 
 def test_paths_are_taken_from_the_settings_file() -> None:
-    anchored = Building.model_validate({"wheels": ["wheels"]}).anchored(Path("/etc/mediator"))
+    anchored = EnvironmentSettings.model_validate({"wheels": ["wheels"]}).anchored(
+        Path("/etc/mediator")
+    )
     assert anchored.directory == Path("/etc/mediator/state/environments")
     assert anchored.wheels == (Path("/etc/mediator/wheels"),)
