@@ -1,1 +1,3 @@
 """The `mediator` command."""
+
+__all__ = ["main"]

@@ -1,1 +1,3 @@
 """The composition root: picks the parts, starts them, stops them in reverse."""
+
+__all__ = ["daemon"]

@@ -1,1 +1,3 @@
-"""One dialect of Kubernetes: client, watch, access review, exec."""
+"""One dialect of Kubernetes: client, watch, access review, exec, log."""
+
+__all__ = ["access", "client", "exec", "log", "watch"]

@@ -1,5 +1,5 @@
-"""What the mediator counts, one module for each question; `Metrics` is all that others need."""
+"""What the mediator counts, one module for each question; `Metrics` is all of them."""
 
 from mediator.metrics.registry import Metrics
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "keeper", "recent", "system"]

@@ -6,6 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,50 @@ def test_no_class_name_means_two_things() -> None:
 def test_a_module_says_what_it_is_for_and_has_one_subject(path: Path) -> None:
     assert ast.get_docstring(tree_of(path)) or path.name == "__main__.py"
     assert len(path.read_text().splitlines()) <= LARGEST, "split it by its nouns"
+
+
+def packages_of(module: str) -> Iterator[tuple[str, str]]:
+    """Each package on the way to a module below `mediator`, with what is looked for in it."""
+    names = module.split(".")
+    for depth in range(2, len(names)):
+        if (REPOSITORY / Path(*names[:depth])).is_dir():
+            yield ".".join(names[:depth]), names[depth]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """The modules of `mediator` that a module imports, by either form of import."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mediator."):
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("mediator."):
+            yield str(node.value)  # what import_module is given, or text
+
+
+def is_module(name: str) -> bool:
+    file = REPOSITORY / Path(*name.split("."))
+    return file.is_dir() or file.with_suffix(".py").is_file()
+
+
+def taken() -> dict[str, set[str]]:
+    """For each package: the modules in it that others import."""
+    found = defaultdict[str, set[str]](set)
+    for path in MODULES:
+        importer = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        for name in imports_of(path):
+            module = name if is_module(name) else name.rpartition(".")[0]
+            if not is_module(module):
+                continue
+            for package, offered in packages_of(module):
+                if not importer.startswith(f"{package}."):
+                    found[package].add(offered)
+    return found
+
+
+@pytest.mark.parametrize(
+    "package", sorted({path.parent for path in MODULES} - {PACKAGE}), ids=name_of
+)
+def test_a_package_offers_the_modules_that_others_import_and_no_more(package: Path) -> None:
+    name = name_of(package).replace("/", ".")
+    offered = {each for each in import_module(name).__all__ if each.islower()}
+    assert offered == taken()[name], f"{name}.__all__ is not what other packages import of it"

@@ -1,1 +1,3 @@
 """The kubernetes runner: an attempt is a Job, which outlives the mediator that made it."""
+
+__all__ = ["runner"]
