@@ -125,9 +125,9 @@ def preload(names: list[str], kernel: ModuleType, outputs: list[int]) -> str:
         except BaseException as error:  # noqa: BLE001 -- a module may even call sys.exit
             why = " ".join(f"{type(error).__name__}: {error}".split())
             return f"{name} cannot be imported ({why})"
-        oddity = odd(known, kernel, outputs)
-        if oddity:
-            return f"{name} {oddity} when it is imported"
+        problem = odd(known, kernel, outputs)
+        if problem:
+            return f"{name} {problem} when it is imported"
     return ""
 
 

@@ -152,7 +152,7 @@ class ScriptList(_ApiDocument):
     next: str | None
     """Always null: there is one page."""
     warnings: list[str]
-    """Oddities of the scripts directory that stop no script."""
+    """Warnings about the scripts directory, which stop no script."""
 
 
 class SlotsDocument(_ApiDocument):

@@ -67,8 +67,8 @@ def tear(path: Path, chance: random.Random) -> str:
     end = end_of_commits(log)
     if not end:
         return "there is no log"
-    how = chance.choice(sorted(_TAILS))
-    path.write_bytes(log[:end] + _TAILS[how](log, chance))
+    how = chance.choice(sorted(TAILS))
+    path.write_bytes(log[:end] + TAILS[how](log, chance))
     return how
 
 
@@ -103,7 +103,7 @@ def _size(log: bytes) -> int:
     return _FRAME + page
 
 
-_TAILS = {
+TAILS = {
     "cut short": _nothing,
     "zeros": _zeros,
     "garbage": _garbage,

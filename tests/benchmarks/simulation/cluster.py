@@ -41,8 +41,7 @@ class Cluster:
     def run(self) -> Cluster:
         """Until no more events arrive."""
         for mediator in self.mediators:
-            self.engine.after(self.engine.random.random(), partial(mediator._rested, 0))
-            mediator._waits = True
+            mediator.rest(self.engine.random.random())
         if self.given.dies is not None:
             self.engine.after(self.given.dies, self._die)
         for at, waits in self.given.trace:

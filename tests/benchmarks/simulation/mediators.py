@@ -102,7 +102,7 @@ class Mediator:
         self._waits = self._again = False
         self._nap += 1
         if not self.free:
-            self._rest(LONGEST_IDLE.total_seconds())
+            self.rest(LONGEST_IDLE.total_seconds())
             return
         found: list[Delivery] = []
 
@@ -123,15 +123,16 @@ class Mediator:
         for delivery in found:
             self._start(delivery)
         if not self.free:
-            self._rest(LONGEST_IDLE.total_seconds())
+            self.rest(LONGEST_IDLE.total_seconds())
             return
         looked = self._if_alive(self._looked)
         self._cluster.database.read(self._cluster.given_times.next_due, looked)
 
     def _looked(self) -> None:
-        self._rest(min(LONGEST_IDLE.total_seconds(), self._cluster.next_retry()))
+        self.rest(min(LONGEST_IDLE.total_seconds(), self._cluster.next_retry()))
 
-    def _rest(self, seconds: float) -> None:
+    def rest(self, seconds: float) -> None:
+        """Until then, unless there is work to look for at once."""
         if self._again and self.free:
             self._round()
             return

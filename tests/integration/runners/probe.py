@@ -38,7 +38,7 @@ def stream(name: str) -> dict[str, object]:
         "types": [type(part).__name__ for part in (it, buffer, raw)],
         "is": [repr(part) for part in (it, buffer, raw)],
         "can": [it.readable(), it.writable(), it.seekable(), it.isatty(), it.closed, it.fileno()],
-        "raw": [raw.mode, raw.closefd, raw.seekable(), raw._blksize],
+        "raw": [raw.mode, raw.closefd, raw.seekable(), raw._blksize],  # noqa: SLF001 -- what buffers go by
         "identity": it is getattr(sys, name.strip("_")),
     }
 

@@ -60,4 +60,4 @@ def test_no_commit_is_torn(database: Path, seed: int) -> None:
 
 def test_every_way_of_tearing_is_among_these_seeds(database: Path) -> None:
     ways = {log_tail.tear(log_of(database), random.Random(seed)) for seed in range(12)}  # noqa: S311
-    assert ways == set(log_tail._TAILS)
+    assert ways == set(log_tail.TAILS)
