@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import fcntl
 import json
 import math
 import os
@@ -41,6 +42,7 @@ from mediator.runners.port import Run
 PATIENCE = 10.0
 """Seconds for a supervisor to kill everything: twice what it allows itself."""
 _CHUNK = 65536  # bytes, the capacity of a pipe, pipe(7)
+_LARGEST_PIPE = 1 << 20  # bytes that a pipe may be made to hold without privileges, pipe(7)
 _ROUNDS = 20  # of looking for orphans: what is killed may just have forked
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +69,7 @@ class ProcessAttempt:
         self._supervisor = SupervisorClient(channels.status)
         self._stdout = Drain(channels.stdout, run.limits.output, _listener(run, "stdout"))
         self._stderr = Drain(channels.stderr, run.limits.output, _listener(run, "stderr"))
-        self._stdin = Feed(channels.stdin, run.stdin)
+        self._stdin = channels.stdin
 
     async def end(self, *, stop: asyncio.Event) -> Ended:
         """See it to its end; nothing of it is alive afterwards."""
@@ -170,13 +172,20 @@ def _listener(run: Run, stream: str) -> Callable[[bytes], None] | None:
 
 
 class Feed:
-    """Writes the ticket into a pipe, then closes it, which is the end of file."""
+    """Writes the ticket into a pipe, then closes it, which is the end of file.
+
+    What fits into the pipe is there at once. A script that is started afterwards has its whole
+    ticket, whatever becomes of the mediator: it can never take a part of one for the whole.
+    """
 
     def __init__(self, descriptor: int, content: bytes) -> None:
         self._descriptor = descriptor
         self._rest = memoryview(content)
         self._waiting = False
         os.set_blocking(descriptor, False)
+        if len(content) > _CHUNK:
+            with contextlib.suppress(OSError):  # no more than the user may have, pipe(7)
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, min(len(content), _LARGEST_PIPE))
         self._write()
 
     def _write(self) -> None:
@@ -262,7 +271,7 @@ class Channels:
 
     status: socket.socket
     """the daemon's end, as are the next three"""
-    stdin: int
+    stdin: Feed
     stdout: int
     stderr: int
     theirs: tuple[int, int, int, int]
@@ -270,8 +279,10 @@ class Channels:
 
 
 @contextlib.contextmanager
-def channels() -> Iterator[Channels]:
-    """Open them; close the other ends at the end, and after an error the daemon's ends too.
+def channels(stdin: bytes) -> Iterator[Channels]:
+    """Open them, with `stdin` on its way to the script already.
+
+    The other ends are closed at the end, and after an error the daemon's ends too.
 
     Raises OSError when there are no descriptors left.
     """
@@ -279,17 +290,24 @@ def channels() -> Iterator[Channels]:
         status, their_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         others.callback(their_status.close)
         ours.callback(status.close)
-        their_stdin, stdin = _pipe(read=others, write=ours)
+        feed, their_stdin = _feed(stdin, read=others)
+        ours.callback(feed.close)
         stdout, their_stdout = _pipe(read=ours, write=others)
         stderr, their_stderr = _pipe(read=ours, write=others)
         yield Channels(
             status=status,
-            stdin=stdin,
+            stdin=feed,
             stdout=stdout,
             stderr=stderr,
             theirs=(their_status.fileno(), their_stdin, their_stdout, their_stderr),
         )
         ours.pop_all()
+
+
+def _feed(content: bytes, *, read: contextlib.ExitStack) -> tuple[Feed, int]:
+    reading, writing = os.pipe()
+    read.callback(os.close, reading)
+    return Feed(writing, content), reading
 
 
 def _pipe(*, read: contextlib.ExitStack, write: contextlib.ExitStack) -> tuple[int, int]:

@@ -122,7 +122,7 @@ class ProcessRunner:
         return await self._order(run, directory, self._launcher)
 
     async def _order(self, run: Run, directory: Path, launcher: LauncherClient) -> ProcessAttempt:
-        with channels() as ends:
+        with channels(run.stdin) as ends:
             await launcher.launch(specify(run, directory), ends.theirs)
             attempt = ProcessAttempt(
                 run, directory, ends, launcher=launcher, patience=self._patience

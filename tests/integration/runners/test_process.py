@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -18,12 +19,13 @@ import pytest
 from mediator.errors import SettingsError
 from mediator.model.delivery import Ended, Outcome
 from mediator.runners.attempt import channels, specify
-from mediator.runners.launcher_client import LauncherClient, spawn_launcher
+from mediator.runners.launcher_client import LauncherClient, LauncherFailed, spawn_launcher
 from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts, found, until
 
 OWNER = """
 import asyncio, json, sys
+from functools import partial
 from pathlib import Path
 from mediator.runners.port import Run
 from mediator.runners.process import ProcessRunner
@@ -328,17 +330,40 @@ async def test_an_order_that_was_given_up_is_not_carried_out(
     trace = tmp_path / "trace"
     process = psutil.Process(pid_of(launcher))
     process.suspend()
-    with channels() as ends:
+    with channels(b"") as ends:
         order = specify(scripts.run(scripts.bash(f"touch {trace}")), tmp_path)
         await launcher.launch(order, ends.theirs)
     ends.status.close()
-    for pipe in (ends.stdin, ends.stdout, ends.stderr):
+    ends.stdin.close()
+    for pipe in (ends.stdout, ends.stderr):
         os.close(pipe)
     process.resume()
     ended = await runner.run(scripts.run(Path("/bin/true")), stop=asyncio.Event())
     assert ended.outcome is Outcome.OK
     await until(lambda: len(process.children()) == 1)  # the other one has had nothing to do
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1_000_000], ids=str)
+async def test_a_script_that_is_started_has_its_whole_ticket(size: int) -> None:
+    """Also when the mediator is killed the moment after: it would take a part for the whole."""
+    ticket = b"x" * size
+    with channels(ticket) as ends:
+        _, stdin, _, _ = ends.theirs
+        seen = b"".join(iter(partial(os.read, stdin, 65_536), b""))
+    ends.status.close()
+    for pipe in (ends.stdout, ends.stderr):
+        os.close(pipe)
+    assert seen == ticket
+
+
+async def test_no_descriptor_is_closed_twice_when_an_order_fails() -> None:
+    mine: list[int] = []
+    with contextlib.suppress(LauncherFailed), channels(b"ticket"):
+        mine += [os.dup(0) for _ in range(8)]  # one takes the number that the ticket's pipe had
+        raise LauncherFailed
+    for each in mine:
+        os.close(each)
 
 
 async def test_closing_twice_and_starting_again_work(place: Path, scripts: Scripts) -> None:
