@@ -24,13 +24,13 @@ declare -rA programs=(
     [types]=''
     [layers]=''
     [unit]=''
-    [integration]="git=git rsync=rsync mount=mount umount=mount $postgresql"
+    [integration]="python3=python3 openssl=openssl git=git rsync=rsync mount=mount umount=mount $postgresql"
     [acceptance]="chromium=chromium curl=curl openssl=openssl mount=mount umount=mount $postgresql"
     [faults]="$faketime mount=mount umount=mount $postgresql"
     [deploy]='prometheus=prometheus promtool=prometheus amtool=prometheus-alertmanager nginx=nginx-light curl=curl openssl=openssl
         podman=podman'
     [helm]='npm=npm node=nodejs'
-    [shim]='curl=curl openssl=openssl pgrep=procps'
+    [shim]='curl=curl openssl=openssl pgrep=procps pkill=procps ps=procps'
     [mixture]="$faketime mount=mount umount=mount $postgresql"
     [image]="git=git $podman"
     [cluster]="git=git npm=npm node=nodejs curl=curl openssl=openssl $podman $kubernetes $postgresql"
@@ -80,5 +80,11 @@ offer_programs() { # part, new directory: links there to all that the part may u
         [[ $name == */* ]] || names+=("$name")
     done
     mapfile -t found < <(type -P "${names[@]}")
-    mkdir -p -- "$2" && ln -s -t "$2" -- "${found[@]}"
+    mkdir -p -- "$2" && ln -s -t "$2" -- "${found[@]}" && offer_python "$2"
+}
+
+offer_python() { # directory: a python3 in it is the one that .venv was made with, not a version manager's stand-in
+    local python
+    [[ -L $1/python3 ]] || return 0
+    python=$("$root/.venv/bin/python" -c 'import sys; print(sys._base_executable)') && ln -sf -- "$python" "$1/python3"
 }
