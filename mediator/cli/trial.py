@@ -32,7 +32,7 @@ from mediator.errors import NotReady
 from mediator.model.delivery import Claim, Delivery, Ended, NewDelivery, Outcome, State, Verdict
 from mediator.model.policy import Policy, RunnerName
 from mediator.runners.port import Run
-from mediator.runners.preforked import Parents
+from mediator.runners.prefork import Parents
 from mediator.runners.process import ProcessRunner
 from mediator.settings.schema import Settings
 from mediator.web.intake import delivery_to

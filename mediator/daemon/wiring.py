@@ -30,7 +30,7 @@ from mediator.model.signatures import Key, Verifier
 from mediator.runners.factory import Runners
 from mediator.runners.kubernetes.runner import KubernetesRunner
 from mediator.runners.output import LiveOutputs
-from mediator.runners.preforked import Parents
+from mediator.runners.prefork import Parents
 from mediator.runners.process import ProcessRunner
 from mediator.settings.schema import Auth, Settings, Tracing
 from mediator.settings.secrets import Secrets, read_secrets

@@ -2,7 +2,7 @@
 
 `ProcessRunner(directory)`, then `start`. Under `directory` every attempt gets an empty working
 directory. The script is a child not of the daemon but of a supervisor (see `launcher.py`). Where it
-may be a fork of an interpreter that is ready (`preforked.py`), that one launches it; else, and
+may be a fork of an interpreter that is ready (`prefork.py`), that one launches it; else, and
 whenever that fails, it is an ordinary start.
 """
 
@@ -20,7 +20,7 @@ from mediator.model.delivery import Ended, Outcome
 from mediator.runners.attempt import PATIENCE, ProcessAttempt, channels, specify
 from mediator.runners.launcher_client import LauncherClient, LauncherFailed
 from mediator.runners.port import Run
-from mediator.runners.preforked import Parent, Parents
+from mediator.runners.prefork import Parent, Parents
 from mediator.runners.workspace import Workspace
 
 _SHUTTING_DOWN = "not started because the mediator shuts down"

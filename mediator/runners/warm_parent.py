@@ -1,6 +1,6 @@
 """A warm parent: an interpreter that has imported what scripts need, and forks itself for each.
 
-`preforked.py` starts it by the interpreter of the scripts, as `PYTHON OPTIONS
+`prefork.py` starts it by the interpreter of the scripts, as `PYTHON OPTIONS
 warm_importlib_bootstrap.py CONTROL ORDER STDOUT STDERR`. So it has the flags, the paths and the
 locale that a script has. It imports nothing of the mediator but `launcher.py`, from its file, and
 is a launcher otherwise: each attempt has a supervisor, and the script is a fork of that.
@@ -50,7 +50,7 @@ OF_MAIN = (
 )
 """What the interpreter puts into `__main__`, in this order."""
 CHANGING = ("SCW_", "MEDIATOR_", "TRACEPARENT", "TRACESTATE")
-"""Beginnings of the names of variables that are another attempt's own; see `preforked.py`."""
+"""Beginnings of the names of variables that are another attempt's own; see `prefork.py`."""
 
 
 def become_script(found: Collection[str]) -> tuple[CodeType, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -101,3 +102,14 @@ def test_a_package_offers_the_modules_that_others_import_and_no_more(package: Pa
     name = name_of(package).replace("/", ".")
     offered = {each for each in import_module(name).__all__ if each.islower()}
     assert offered == taken()[name], f"{name}.__all__ is not what other packages import of it"
+
+
+def test_the_page_on_architecture_says_what_each_module_answers() -> None:
+    page = (REPOSITORY / "docs" / "explanation" / "architecture.md").read_text()
+    told = set(re.findall(r"`(?:[a-z_]+/)*([a-z_]+)`", page))
+    rooms = {
+        path.stem
+        for path in MODULES
+        if path.stem not in {"__init__", "__main__"} and PACKAGE / "cli" not in path.parents
+    }
+    assert rooms - told == set()

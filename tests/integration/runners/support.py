@@ -17,7 +17,7 @@ import psutil
 from mediator.model.delivery import Ended
 from mediator.model.policy import Limits
 from mediator.runners.port import Run, Warm
-from mediator.runners.preforked import Parents
+from mediator.runners.prefork import Parents
 from mediator.runners.process import ProcessRunner
 
 DEADLINE = 60.0

@@ -14,7 +14,7 @@ import pytest
 from mediator.model.delivery import Outcome
 from mediator.runners.compiled import MOST, YOUNG, Codes
 from mediator.runners.port import Run, Warm
-from mediator.runners.preforked import Parents
+from mediator.runners.prefork import Parents
 from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts, until
 

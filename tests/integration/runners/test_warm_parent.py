@@ -16,7 +16,7 @@ import pytest
 
 from mediator.model.delivery import Ended, Outcome, Output
 from mediator.runners.port import Warm
-from mediator.runners.preforked import Parents
+from mediator.runners.prefork import Parents
 from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts
 

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from mediator.model.delivery import Ended, Outcome
 from mediator.runners.launcher_client import LauncherClient
 from mediator.runners.port import Run, Warm
-from mediator.runners.preforked import Parents
+from mediator.runners.prefork import Parents
 from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts, found, until, warm_parents
 
