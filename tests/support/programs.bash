@@ -86,5 +86,5 @@ offer_programs() { # part, new directory: links there to all that the part may u
 offer_python() { # directory: a python3 in it is the one that .venv was made with, not a version manager's stand-in
     local python
     [[ -L $1/python3 ]] || return 0
-    python=$("$root/.venv/bin/python" -c 'import sys; print(sys._base_executable)') && ln -sf -- "$python" "$1/python3"
+    python=$(.venv/bin/python -c 'import sys; print(sys._base_executable)') && ln -sf -- "$python" "$1/python3"
 }
