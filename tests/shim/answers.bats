@@ -92,9 +92,9 @@ END
 @test "200: stdout goes on when stderr is closed, and the other way round" {
     result 0 3 outerr
     call </dev/null
-    env -i --default-signal MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" </dev/null >"$out" 2>&-
+    env -i --default-signal=HUP,INT,QUIT,PIPE,TERM MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" </dev/null >"$out" 2>&-
     [[ $(<"$out") == out ]]
-    env -i --default-signal MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" </dev/null 2>"$err" >&-
+    env -i --default-signal=HUP,INT,QUIT,PIPE,TERM MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" </dev/null 2>"$err" >&-
     [[ $(<"$err") == err ]]
 }
 

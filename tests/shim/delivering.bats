@@ -21,7 +21,7 @@ setup() { use_intake; }
     path=/nonexistent call <"$samples/trigger_test.xml"
     ((status == 0))
     # bash gives itself a PATH when the environment has none.
-    env -i --default-signal -u PATH MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" \
+    env -i --default-signal=HUP,INT,QUIT,PIPE,TERM -u PATH MEDIATOR_URL="$url" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$called" \
         <"$samples/trigger_test.xml"
     cmp "$received/2.body" "$samples/trigger_test.xml"
 }
@@ -228,7 +228,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))' "$bash" "$BATS_TEST_
     printf '%s\n' "MEDIATOR_URL = \"$url\"" MEDIATOR_KEY_ID=securechange MEDIATOR_KEY_FILE=the.key \
         >"$directory/securechange-shim.conf"
     cd /
-    run --separate-stderr env -i --default-signal PATH= "$bash" "$directory/notify.sh" <"$samples/trigger_test.xml"
+    run --separate-stderr env -i --default-signal=HUP,INT,QUIT,PIPE,TERM PATH= "$bash" "$directory/notify.sh" <"$samples/trigger_test.xml"
     ((status == 0))
     [[ $stderr == "securechange-shim: notify: accepted as delivery d-1" ]]
 }

@@ -223,7 +223,7 @@ fails_in_time() { # behaviour words [limit]: well within 30 s; two tries want 5,
     local signal tries pid
     for signal in TERM INT HUP; do
         cp "$shim" "$BATS_TEST_TMPDIR/notify"
-        env -i --default-signal "SHIM_TEST=$BATS_TEST_TMPDIR" MEDIATOR_URL="http://127.0.0.1:$(<"$hostile/silent")" \
+        env -i --default-signal=HUP,INT,QUIT,PIPE,TERM "SHIM_TEST=$BATS_TEST_TMPDIR" MEDIATOR_URL="http://127.0.0.1:$(<"$hostile/silent")" \
             MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" "$bash" "$BATS_TEST_TMPDIR/notify" </dev/null >/dev/null 2>&1 3>&- &
         pid=$!
         for ((tries = 0; tries < 100; tries++)); do
@@ -242,7 +242,7 @@ fails_in_time() { # behaviour words [limit]: well within 30 s; two tries want 5,
 @test "a caller that waits for the end of its pipes is not kept waiting" {
     cp "$shim" "$BATS_TEST_TMPDIR/notify"
     local before=$SECONDS
-    run env -i --default-signal MEDIATOR_URL="http://127.0.0.1:$(<"$hostile/silent")" MEDIATOR_TIMEOUT=1 MEDIATOR_KEY_ID=securechange \
+    run env -i --default-signal=HUP,INT,QUIT,PIPE,TERM MEDIATOR_URL="http://127.0.0.1:$(<"$hostile/silent")" MEDIATOR_TIMEOUT=1 MEDIATOR_KEY_ID=securechange \
         MEDIATOR_KEY="$key" "$bash" "$BATS_TEST_TMPDIR/notify" </dev/null
     ((status == 75 && SECONDS - before < 30))
 }

@@ -105,7 +105,7 @@ target() { # the path and query of the last request, after the test's prefix
 
 @test "sourcing defines functions and does nothing" {
     # shellcheck disable=SC2016 # the other bash expands it
-    run --separate-stderr env -i --default-signal PATH= "$bash" -c 'set -eu; source "$1"; [[ $(type -t main) == function ]]; trap -p; echo "$-"' \
+    run --separate-stderr env -i --default-signal=HUP,INT,QUIT,PIPE,TERM PATH= "$bash" -c 'set -eu; source "$1"; [[ $(type -t main) == function ]]; trap -p; echo "$-"' \
         bash "$shim" </dev/null
     ((status == 0))
     [[ $output == *e*u* && -z $stderr ]]
@@ -117,9 +117,9 @@ target() { # the path and query of the last request, after the test's prefix
     printf '%s\n' "MEDIATOR_URL=$url" MEDIATOR_KEY_ID=securechange "MEDIATOR_KEY=$key" >"$directory/securechange-shim.conf"
     ln -s "$directory/securechange-shim" "$BATS_TEST_TMPDIR/notify.sh"
     commands readlink
-    run --separate-stderr env -i --default-signal PATH="$path" "$bash" "$BATS_TEST_TMPDIR/notify.sh" </dev/null
+    run --separate-stderr env -i --default-signal=HUP,INT,QUIT,PIPE,TERM PATH="$path" "$bash" "$BATS_TEST_TMPDIR/notify.sh" </dev/null
     ((status == 0))
-    run --separate-stderr env -i --default-signal PATH= "$bash" "$BATS_TEST_TMPDIR/notify.sh" </dev/null
+    run --separate-stderr env -i --default-signal=HUP,INT,QUIT,PIPE,TERM PATH= "$bash" "$BATS_TEST_TMPDIR/notify.sh" </dev/null
     ((status == 78))
 }
 

@@ -15,11 +15,11 @@ loaded() { # setting [NAME=value]...: what it is after loading, in a fresh bash
     local name=$1
     shift
     # shellcheck disable=SC2016 # the other bash expands it
-    env -i --default-signal "$@" "$bash" -c 'source "$1"; load_settings "$2"; printf "%s" "${!3-}"' bash "$shim" "$conf" "$name"
+    env -i --default-signal=HUP,INT,QUIT,PIPE,TERM "$@" "$bash" -c 'source "$1"; load_settings "$2"; printf "%s" "${!3-}"' bash "$shim" "$conf" "$name"
 }
 
 refused() { # expected words: the settings end the shim with 78 and say so
-    run --separate-stderr env -i --default-signal PATH= "$bash" "$directory/notify" </dev/null
+    run --separate-stderr env -i --default-signal=HUP,INT,QUIT,PIPE,TERM PATH= "$bash" "$directory/notify" </dev/null
     printf '%s\n' "$stderr"
     ((status == 78))
     [[ -z $output && $stderr == *"$1"* && $stderr != *$'\n'* ]]

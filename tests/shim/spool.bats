@@ -288,7 +288,7 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
     cp "$shim" "$BATS_TEST_TMPDIR/notify"
     for number in {1..20}; do
         out_of=$BATS_TEST_TMPDIR/said$number
-        env -i --default-signal MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=5 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
+        env -i --default-signal=HUP,INT,QUIT,PIPE,TERM MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=5 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
             MEDIATOR_SPOOL_DIR="$spool" "$bash" "$BATS_TEST_TMPDIR/notify" "$number" < <(printf 'down%s' "$number") 2>"$out_of" 3>&- &
         calls+=("$!")
     done
@@ -296,7 +296,7 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
     (($(kept) == 20))
     [[ $(grep -L "; kept in the spool" "$BATS_TEST_TMPDIR"/said*) == "" ]]
     for number in {1..20}; do
-        env -i --default-signal MEDIATOR_URL="$url" MEDIATOR_TIMEOUT=30 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
+        env -i --default-signal=HUP,INT,QUIT,PIPE,TERM MEDIATOR_URL="$url" MEDIATOR_TIMEOUT=30 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
             MEDIATOR_SPOOL_DIR="$spool" "$bash" "$BATS_TEST_TMPDIR/notify" < <(printf 'up%s' "$number") 2>"$BATS_TEST_TMPDIR/up$number" 3>&- &
         calls+=("$!")
     done
@@ -315,7 +315,7 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
     for number in {1..24}; do
         local to=$url
         ((number % 2)) || to=http://127.0.0.1:1
-        env -i --default-signal MEDIATOR_URL="$to" MEDIATOR_TIMEOUT=5 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
+        env -i --default-signal=HUP,INT,QUIT,PIPE,TERM MEDIATOR_URL="$to" MEDIATOR_TIMEOUT=5 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
             MEDIATOR_SPOOL_DIR="$spool" "$bash" "$BATS_TEST_TMPDIR/notify" "$number" < <(printf 'n%s' "$number") 2>/dev/null 3>&- &
         calls+=("$!")
         sleep 0.1
@@ -361,7 +361,7 @@ wait_for_calls() { # not for every child: bats has one of its own, which ends wi
     cp "$shim" "$BATS_TEST_TMPDIR/notify"
     for number in {1..12}; do
         # Nobody listens, so that the ticket is written about a second after the start.
-        env -i --default-signal PATH="$path" MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=1 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
+        env -i --default-signal=HUP,INT,QUIT,PIPE,TERM PATH="$path" MEDIATOR_URL=http://127.0.0.1:1 MEDIATOR_TIMEOUT=1 MEDIATOR_KEY_ID=securechange MEDIATOR_KEY="$key" \
             MEDIATOR_SPOOL_DIR="$spool" "$bash" "$BATS_TEST_TMPDIR/notify" "$number" <"$BATS_TEST_TMPDIR/body" 2>/dev/null 3>&- &
         pid=$!
         sleep "0.$((number % 4 + 5))"

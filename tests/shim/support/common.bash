@@ -65,7 +65,7 @@ call() { # [NAME=value]... [--] argument...: the shim named notify -> status, sa
     [[ ${1-} != -- ]] || shift
     out=$BATS_TEST_TMPDIR/out err=$BATS_TEST_TMPDIR/err status=0
     [[ -e ${called:=$BATS_TEST_TMPDIR/notify} ]] || cp "$shim" "$called"
-    env -i --default-signal "SHIM_TEST=$BATS_TEST_TMPDIR" PATH="${path-}" MEDIATOR_URL="${url-}" MEDIATOR_KEY_ID=securechange \
+    env -i --default-signal=HUP,INT,QUIT,PIPE,TERM "SHIM_TEST=$BATS_TEST_TMPDIR" PATH="${path-}" MEDIATOR_URL="${url-}" MEDIATOR_KEY_ID=securechange \
         MEDIATOR_KEY="$key" MEDIATOR_TIMEOUT=100 "${settings[@]}" "$bash" "$called" "$@" >"$out" 2>"$err" 3>&- ||
         status=$?
     said=$(<"$err")
