@@ -10,6 +10,8 @@ readonly postgresql='initdb|/usr/lib/postgresql/*/bin/initdb=postgresql'
 readonly podman='podman=podman runc=runc iptables=iptables ip6tables=iptables debootstrap=debootstrap wget=wget gpgv=gpgv
     xz=xz-utils mount=mount umount=mount apt-get=apt apt-config=apt
     /usr/lib/podman/netavark=netavark /usr/lib/podman/aardvark-dns=aardvark-dns'
+# Playwright brings a node of its own, which needs this library.
+readonly browser='chromium=chromium /usr/lib/*/libatomic.so.1=libatomic1'
 # Its library sets the clock of a mediator.
 readonly faketime='/usr/lib/*/faketime/libfaketimeMT.so.1=faketime'
 # A Kubernetes of the tests' own, for the part cluster without KUBECONFIG: what runs it, and what it is built with.
@@ -25,7 +27,7 @@ declare -rA programs=(
     [layers]=''
     [unit]=''
     [integration]="python3=python3 openssl=openssl git=git rsync=rsync mount=mount umount=mount $postgresql"
-    [acceptance]="chromium=chromium curl=curl openssl=openssl mount=mount umount=mount $postgresql"
+    [acceptance]="$browser curl=curl openssl=openssl mount=mount umount=mount $postgresql"
     [faults]="$faketime mount=mount umount=mount $postgresql"
     [deploy]='prometheus=prometheus promtool=prometheus amtool=prometheus-alertmanager nginx=nginx-light curl=curl openssl=openssl
         podman=podman'
