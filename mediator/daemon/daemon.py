@@ -16,9 +16,9 @@ from typing import NoReturn
 
 import structlog
 
+from mediator.daemon.assembly import assemble
 from mediator.daemon.http_server import listeners
 from mediator.daemon.service_manager import ServiceManager
-from mediator.daemon.wiring import assemble
 from mediator.errors import MediatorError
 from mediator.settings.schema import Settings
 

@@ -17,7 +17,7 @@ PACKAGE = REPOSITORY / "mediator"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
 LARGEST = 500
 """Lines; what is longer has two subjects."""
-NOUNS = {"rendering", "routing", "wiring"}
+NOUNS = {"rendering", "routing"}
 """Nouns of the field, though they end in -ing."""
 
 

@@ -14,6 +14,7 @@ import uvloop
 
 from mediator.model.delivery import Ended
 from mediator.runners.port import Runner
+from mediator.runners.prefork import Parents
 from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts, Start, Warmed
 
@@ -66,6 +67,20 @@ async def runner(
     yield runner
     await runner.close()
     assert failures == []  # what a callback raises reaches nobody else
+
+
+@pytest.fixture
+def parents() -> Parents:
+    return Parents()
+
+
+@pytest.fixture
+async def local_runner(place: Path, parents: Parents) -> AsyncIterator[ProcessRunner]:
+    """One whose parents a test can see."""
+    runner = ProcessRunner(place, parents=parents)
+    await runner.start()
+    yield runner
+    await runner.close()
 
 
 @pytest.fixture

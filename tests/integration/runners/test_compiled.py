@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,19 +16,6 @@ from mediator.runners.port import Run, Warm
 from mediator.runners.prefork import Parents
 from mediator.runners.process import ProcessRunner
 from tests.integration.runners.support import Scripts, until
-
-
-@pytest.fixture
-def parents() -> Parents:
-    return Parents()
-
-
-@pytest.fixture
-async def runner(place: Path, parents: Parents) -> AsyncIterator[ProcessRunner]:
-    runner = ProcessRunner(place, parents=parents)
-    await runner.start()
-    yield runner
-    await runner.close()
 
 
 @pytest.fixture
@@ -114,7 +100,7 @@ raise SystemExit(3)
 
 
 async def test_an_old_script_runs_as_it_is_again_and_again(
-    runner: ProcessRunner, parents: Parents, scripts: Scripts
+    local_runner: ProcessRunner, parents: Parents, scripts: Scripts
 ) -> None:
     script = scripts.write(f"#!{sys.executable}\n{TOLD.replace('VERSION', '1')}")
     run = scripts.run(script, warm=Warm(command=(sys.executable,), script=script))
@@ -123,14 +109,14 @@ async def test_an_old_script_runs_as_it_is_again_and_again(
     old = script.stat().st_ctime_ns + YOUNG
     await until(lambda: time.time_ns() > old)
     for _ in range(4):
-        assert await told(runner, run) == expected % 1
+        assert await told(local_runner, run) == expected % 1
     script.write_text(f"#!{sys.executable}\n{TOLD.replace('VERSION', '2')}")
     for _ in range(4):
-        assert await told(runner, run) == expected % 2
+        assert await told(local_runner, run) == expected % 2
 
 
-async def told(runner: ProcessRunner, run: Run) -> str:
+async def told(local_runner: ProcessRunner, run: Run) -> str:
     """What it printed, when it ended as it should."""
-    ended = await runner.run(run, stop=asyncio.Event())
+    ended = await local_runner.run(run, stop=asyncio.Event())
     assert (ended.outcome, ended.exit_code, ended.stderr.kept) == (Outcome.FAILED, 3, b"")
     return ended.stdout.kept.decode()

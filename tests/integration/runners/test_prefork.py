@@ -36,11 +36,6 @@ pytestmark = pytest.mark.usefixtures("runner")
 
 
 @pytest.fixture
-def parents() -> Parents:
-    return Parents()
-
-
-@pytest.fixture
 def launcher() -> LauncherClient:
     """Of what is no fork."""
     return LauncherClient()

@@ -7,7 +7,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,20 +33,7 @@ Both = Callable[..., Coroutine[Any, Any, tuple[Ended, Ended]]]
 
 
 @pytest.fixture
-def parents() -> Parents:
-    return Parents()
-
-
-@pytest.fixture
-async def runner(place: Path, parents: Parents) -> AsyncIterator[ProcessRunner]:
-    runner = ProcessRunner(place, parents=parents)
-    await runner.start()
-    yield runner
-    await runner.close()
-
-
-@pytest.fixture
-def both(runner: ProcessRunner, parents: Parents, scripts: Scripts) -> Both:
+def both(local_runner: ProcessRunner, parents: Parents, scripts: Scripts) -> Both:
     """Runs a script in a fresh interpreter, and as a fork."""
 
     async def both(
@@ -61,8 +48,8 @@ def both(runner: ProcessRunner, parents: Parents, scripts: Scripts) -> Both:
         forked = scripts.run(script, *arguments, warm=warm, **keywords)
         assert await parents.prepare(forked) == ""
         return (
-            await runner.run(fresh, stop=asyncio.Event()),
-            await runner.run(forked, stop=asyncio.Event()),
+            await local_runner.run(fresh, stop=asyncio.Event()),
+            await local_runner.run(forked, stop=asyncio.Event()),
         )
 
     return both
@@ -252,7 +239,7 @@ Tokens = Callable[[str], Coroutine[Any, Any, list[bytes]]]
 
 
 @pytest.fixture
-def tokens(runner: ProcessRunner, parents: Parents, scripts: Scripts) -> Tokens:
+def tokens(local_runner: ProcessRunner, parents: Parents, scripts: Scripts) -> Tokens:
     """What an expression is in three runs."""
 
     async def tokens(expression: str) -> list[bytes]:
@@ -262,7 +249,7 @@ def tokens(runner: ProcessRunner, parents: Parents, scripts: Scripts) -> Tokens:
             script, warm=Warm(command=(sys.executable,), script=script, preload=("module",))
         )
         assert await parents.prepare(run) == ""
-        ended = [await runner.run(run, stop=asyncio.Event()) for _ in range(3)]
+        ended = [await local_runner.run(run, stop=asyncio.Event()) for _ in range(3)]
         assert {end.outcome for end in ended} == {Outcome.OK}, ended
         return [end.stdout.kept for end in ended]
 
