@@ -37,7 +37,7 @@ def set_process(name: str) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-class SelfPipe:
+class Wakeup:
     """A pipe that becomes readable when a child changes state."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ def exit_after() -> Iterator[None]:
             os._exit(code)
 
 
-def sweep(changes: SelfPipe, deadline: float) -> tuple[int, int]:
+def sweep(changes: Wakeup, deadline: float) -> tuple[int, int]:
     """Kill and reap all below: how many died of it, and how many are alive at the deadline.
 
     What flees by forking dies as fast as it is reaped, so there is no waiting for the last one.

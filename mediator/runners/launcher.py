@@ -96,7 +96,7 @@ class Launcher:
     def __init__(self, control: socket.socket, starter: spare.Starter) -> None:
         self.control = control
         self.starter = starter
-        self.changes = kernel.SelfPipe()
+        self.changes = kernel.Wakeup()
         self.poll = select.poll()
         self.supervisors: set[int] = set()
         self.lines: dict[int, socket.socket] = {}

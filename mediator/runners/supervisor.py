@@ -28,10 +28,10 @@ class Supervisor:
     """A process that serves one attempt after another; idle, it has a spare for the next one."""
 
     def __init__(
-        self, line: socket.socket, changes_above: kernel.SelfPipe, starter: spares.Starter
+        self, line: socket.socket, changes_above: kernel.Wakeup, starter: spares.Starter
     ) -> None:
         kernel.set_process("mediator-superv")
-        self.changes = kernel.SelfPipe()
+        self.changes = kernel.Wakeup()
         changes_above.close()
         self.line = line
         self.starter = starter
@@ -97,7 +97,7 @@ def is_gone(daemon: socket.socket) -> bool:
 class ScriptProcess:
     """Watches over one script, passes signals on to it, and clears up behind it."""
 
-    def __init__(self, pid: int, status: socket.socket, changes: kernel.SelfPipe) -> None:
+    def __init__(self, pid: int, status: socket.socket, changes: kernel.Wakeup) -> None:
         self.pid = pid
         self.status = status
         self.changes = changes

@@ -61,7 +61,7 @@ class PostgresNotices:
         """Listen, and send what is told, until `close`."""
         self._tasks = (
             asyncio.create_task(self._listen(), name="store-listening"),
-            asyncio.create_task(self._tell(), name="store-telling"),
+            asyncio.create_task(self._tell(), name="store-notifications"),
         )
         for task in self._tasks:
             task.add_done_callback(_say_if_dead)
