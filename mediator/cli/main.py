@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import os
@@ -134,7 +135,11 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """The command itself."""
-        app: typer.Typer = importlib.import_module(self.module).app
+        gc.disable()  # imports make objects that stay: to look for garbage takes an eighth of them
+        try:
+            app: typer.Typer = importlib.import_module(self.module).app
+        finally:
+            gc.enable()
         return get_command(app)
 
     def make_context(
